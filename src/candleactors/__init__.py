@@ -1,0 +1,3 @@
+"""A candle feed that never misses, never repeats and never lies about a candle."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Thin shells around `core`: receive, decide purely, perform the effects."""

@@ -1,0 +1,51 @@
+"""Mailboxes: bounded queues between actors."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """A bounded memory channel with both of its ends in one place, owned by whoever outlives the reader.
+
+    A reader that is restarted goes on with the same mailbox; what it had taken out is lost with it, what was still
+    inside is not. `put` waits while the mailbox is full, which is how a slow reader slows its senders down; `offer`
+    never waits.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._send, self._receive = trio.open_memory_channel[T](capacity)
+
+    def __len__(self) -> int:
+        return self._send.statistics().current_buffer_used
+
+    async def put(self, message: T) -> None:
+        """Append `message`, waiting in line while the mailbox is full. A checkpoint."""
+        await self._send.send(message)
+
+    def offer(self, message: T) -> bool:
+        """Append `message` if there is room and say whether there was."""
+        try:
+            self._send.send_nowait(message)
+        except trio.WouldBlock:
+            return False
+        return True
+
+    async def drain(self) -> list[T]:
+        """Remove and return everything there is, waiting for the first message: a burst costs one wake."""
+        first = await self._receive.receive()
+        return [first, *self.take_all()]
+
+    def take_all(self) -> list[T]:
+        """Remove and return everything there is now, without waiting; possibly nothing."""
+        messages: list[T] = []
+        try:
+            while True:
+                messages.append(self._receive.receive_nowait())
+        except trio.WouldBlock:
+            return messages

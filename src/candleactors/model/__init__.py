@@ -1,0 +1,22 @@
+"""Frozen values without behaviour of their own: the nouns of the package."""
+
+from candleactors.model.candle import Candle, Source
+from candleactors.model.event import Event, Gap, GapReason, Revision
+from candleactors.model.stream import Stream
+from candleactors.model.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS, Timeframe
+
+__all__ = [
+    "DAY_MS",
+    "HOUR_MS",
+    "MINUTE_MS",
+    "SECOND_MS",
+    "WEEK_MS",
+    "Candle",
+    "Event",
+    "Gap",
+    "GapReason",
+    "Revision",
+    "Source",
+    "Stream",
+    "Timeframe",
+]

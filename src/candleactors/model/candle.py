@@ -1,0 +1,96 @@
+"""Candles: one interval of one stream, exact."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+
+from attrs import frozen
+
+from candleactors.model.stream import Stream
+from candleactors.model.timeframe import Timeframe
+
+
+class Source(StrEnum):
+    """Where a candle came from."""
+
+    WS = "ws"
+    REST = "rest"
+    DERIVED = "derived"
+    FILLED = "filled"
+
+
+@frozen
+class Candle:
+    """One candle (kline). Times are UTC epoch milliseconds, prices and volumes exact decimals.
+
+    What a venue does not give is ``None``, never 0. `close_time_ms` is the last millisecond of the interval,
+    whatever the venue says in an outage. `complete` is false while a derived candle lacks constituents.
+    `revision` is 0 for the first closed candle of an interval and counts the corrections after it. `received_ms`
+    is our own clock's time of receipt.
+    """
+
+    venue: str
+    symbol: str
+    timeframe: Timeframe
+    open_time_ms: int
+    close_time_ms: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal | None
+    trades: int | None
+    taker_buy_volume: Decimal | None
+    taker_buy_quote_volume: Decimal | None
+    closed: bool
+    complete: bool
+    source: Source
+    revision: int
+    received_ms: int
+
+    @property
+    def stream(self) -> Stream:
+        """The stream this candle belongs to."""
+        return Stream(self.venue, self.symbol, self.timeframe)
+
+    @property
+    def next_open_time_ms(self) -> int:
+        """The open time of the interval after this one."""
+        return self.close_time_ms + 1
+
+    def same_values(self, other: Candle) -> bool:
+        """Whether both say the same about the market: prices, volumes and counts, not provenance."""
+        return self.values() == other.values()
+
+    def values(self) -> tuple[Decimal | int | None, ...]:
+        """Return open, high, low, close, volume, quote volume, trades and both taker volumes, in this order."""
+        return (
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            self.quote_volume,
+            self.trades,
+            self.taker_buy_volume,
+            self.taker_buy_quote_volume,
+        )
+
+    def problem(self) -> str | None:
+        """Return what makes this candle impossible as a market fact, or ``None``.
+
+        Checked: finite positive prices, finite non-negative volumes and counts, low ≤ open, close ≤ high.
+        """
+        prices = (self.open, self.high, self.low, self.close)
+        if not all(p.is_finite() and p > 0 for p in prices):
+            return "a price is not a positive number"
+        if not (self.low <= self.open <= self.high and self.low <= self.close <= self.high):
+            return "open or close lies outside low and high"
+        amounts = (self.volume, self.quote_volume, self.taker_buy_volume, self.taker_buy_quote_volume)
+        if not all(a is None or (a.is_finite() and a >= 0) for a in amounts):
+            return "a volume is not a non-negative number"
+        if self.trades is not None and self.trades < 0:
+            return "the number of trades is negative"
+        return None

@@ -1,0 +1,140 @@
+"""Timeframes: exact interval arithmetic on UTC epoch milliseconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from attrs import field, frozen
+
+from candleactors.errors import InvalidTimeframe
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+WEEK_MS: Final = 7 * DAY_MS
+
+_UNIT_MS: Final = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
+_FIRST_MONDAY_MS: Final = 4 * DAY_MS  # 1970-01-05; the epoch itself was a Thursday
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SHAPE: Final = re.compile(r"([1-9][0-9]{0,5})([smhdwM])", re.ASCII)
+_LOOSE: Final = re.compile(r"\s*(\d*)\s*([a-zA-Z]+)\s*", re.ASCII)
+_SPELLINGS: Final = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes", "t"), "m"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+    **dict.fromkeys(("w", "wk", "week", "weeks"), "w"),
+    **dict.fromkeys(("mo", "mon", "mth", "month", "months"), "M"),
+}
+
+
+@frozen
+class Timeframe:
+    """The length of a candle, written ``<n>{s,m,h,d,w,M}``: ``Timeframe("7m")``, ``Timeframe("1M")``.
+
+    Sizes up to a day start anew at 00:00 UTC, so that the last bar of the day is shorter where the size does not
+    divide a day. Weeks start on Monday, months on the first. Sizes of several days, weeks or months are counted
+    from the epoch (weeks: from the first Monday after it); a venue may use another phase, which is why
+    `next_open` and `previous_open` keep the phase of the open time they are given.
+
+    All instants are UTC epoch milliseconds. Raises `InvalidTimeframe` for any other text.
+    """
+
+    text: str
+    count: int = field(init=False, eq=False, repr=False)
+    unit: str = field(init=False, eq=False, repr=False)
+    duration_ms: int | None = field(init=False, eq=False, repr=False)
+    """Length in ms; ``None`` for months. The last bar of a day may be shorter, see `next_open`."""
+    _restarts_daily: bool = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        shape = _SHAPE.fullmatch(self.text) if isinstance(self.text, str) else None
+        if shape is None:
+            raise InvalidTimeframe(f'"{self.text}" is not a timeframe', nearest=_nearest(self.text))
+        count, unit = int(shape[1]), shape[2]
+        duration = None if unit == "M" else count * _UNIT_MS[unit]
+        restarts = duration is not None and duration < DAY_MS and DAY_MS % duration != 0
+        for name, value in (("count", count), ("unit", unit), ("duration_ms", duration), ("_restarts_daily", restarts)):
+            object.__setattr__(self, name, value)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def nominal_ms(self) -> int:
+        """The length in ms, a month counted as 30 days: for ordering and for time-outs, never for boundaries."""
+        return self.duration_ms if self.duration_ms is not None else self.count * 30 * DAY_MS
+
+    def floor(self, at_ms: int) -> int:
+        """Return the open time of the interval that contains `at_ms`."""
+        duration = self.duration_ms
+        if duration is None:
+            index = _month_index(at_ms)
+            return _month_open(index - index % self.count)
+        if self._restarts_daily:
+            return at_ms - at_ms % DAY_MS % duration
+        origin = _FIRST_MONDAY_MS if self.unit == "w" else 0
+        return at_ms - (at_ms - origin) % duration
+
+    def next_open(self, open_ms: int) -> int:
+        """Return the open time of the interval after the one that opens at `open_ms`."""
+        duration = self.duration_ms
+        if duration is None:
+            return _month_open(_month_index(open_ms) + self.count)
+        if self._restarts_daily:
+            return min(open_ms + duration, open_ms - open_ms % DAY_MS + DAY_MS)
+        return open_ms + duration
+
+    def previous_open(self, open_ms: int) -> int:
+        """Return the open time of the interval before the one that opens at `open_ms`."""
+        duration = self.duration_ms
+        if duration is None:
+            return _month_open(_month_index(open_ms) - self.count)
+        if self._restarts_daily:
+            return self.floor(open_ms - 1)
+        return open_ms - duration
+
+    def close_ms(self, open_ms: int) -> int:
+        """Return the last millisecond of the interval that opens at `open_ms`."""
+        return self.next_open(open_ms) - 1
+
+    def opens(self, first_ms: int, until_ms: int) -> Iterator[int]:
+        """Yield every open time from `first_ms`, itself an open time, up to but not including `until_ms`."""
+        at = first_ms
+        while at < until_ms:
+            yield at
+            at = self.next_open(at)
+
+    def count_between(self, first_ms: int, until_ms: int) -> int:
+        """Return how many intervals open in [`first_ms`, `until_ms`); both are open times of one phase."""
+        if until_ms <= first_ms:
+            return 0
+        if self.duration_ms is None:
+            return (_month_index(until_ms) - _month_index(first_ms)) // self.count
+        if self._restarts_daily:
+            return sum(1 for _ in self.opens(first_ms, until_ms))
+        return (until_ms - first_ms) // self.duration_ms
+
+
+def _month_index(at_ms: int) -> int:
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return (moment.year - 1970) * 12 + moment.month - 1
+
+
+def _month_open(index: int) -> int:
+    year, month = divmod(index, 12)
+    return (datetime(1970 + year, month + 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _nearest(text: object) -> str | None:
+    """Guess the timeframe meant by a near miss such as ``1H``, ``5min`` or ``m``."""
+    loose = _LOOSE.fullmatch(text) if isinstance(text, str) else None
+    if loose is None:
+        return None
+    unit = _SPELLINGS.get(loose[2].lower())
+    count = int(loose[1] or 1)
+    return f"{count}{unit}" if unit and 0 < count < 1_000_000 else None

@@ -1,0 +1,1 @@
+"""Protocol-faithful venue simulators, sharing nothing but `model` with the codecs they test."""

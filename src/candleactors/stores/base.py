@@ -1,0 +1,50 @@
+"""What every store provides: durable closed candles, by upsert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from candleactors.model import Candle, Gap, Stream
+
+
+class Store(Protocol):
+    """Durable candles and gaps. Every method is a checkpoint and may block its task, never the event loop.
+
+    Every method raises `StoreUnavailable` when the medium cannot be read or written; a failed `write` wrote nothing.
+    A store belongs to the feed that opened it and is used by one task at a time per method.
+    """
+
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+        """Upsert in one transaction.
+
+        A closed candle replaces an open one, never the other way round; among equals the higher `revision` wins, and
+        between equal revisions the later write. A complete candle is never replaced by an incomplete one of the same
+        revision. Writing a closed candle removes its interval from the stored gaps.
+        """
+        ...
+
+    async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
+        """Return the newest closed candle of each stream that has one."""
+        ...
+
+    async def candles(
+        self,
+        stream: Stream,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int | None = None,
+        *,
+        newest: bool = False,
+    ) -> list[Candle]:
+        """Return the candles opening in [`start_ms`, `end_ms`], ascending, at most `limit`: the oldest ones, or the
+        newest ones if `newest`."""
+        ...
+
+    async def gaps(self, stream: Stream) -> list[Gap]:
+        """Return the gaps of `stream` that no candle has filled, ascending and disjoint."""
+        ...
+
+    async def aclose(self) -> None:
+        """Write everything out and release the medium; idempotent."""
+        ...
