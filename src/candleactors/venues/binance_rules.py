@@ -1,0 +1,99 @@
+"""Binance's limits and addresses as data, for the spot market and for USD-M futures.
+
+Sources:
+
+- spot streams: https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md
+- spot REST: https://github.com/binance/binance-spot-api-docs/blob/master/rest-api.md
+- spot test network: https://github.com/binance/binance-spot-api-docs/blob/master/testnet/general-info.md
+- USD-M streams: https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams
+- USD-M REST: https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from candleactors.model import Timeframe
+from candleactors.venues.base import Endpoints, VenueRules
+
+_MINUTES_AND_LONGER: Final = tuple(
+    map(Timeframe, ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"))
+)
+
+# Binance documents no bound on the names of one SUBSCRIBE. Client libraries in wide use send up to 250.
+_NAMES_PER_REQUEST: Final = 200
+
+
+@frozen
+class Market:
+    """What differs between Binance's markets."""
+
+    rules: VenueRules
+    websocket_path: str
+    """Of the combined streams, which name each message's stream."""
+    rest_prefix: str
+    symbols_weight: int
+    klines_weight: Callable[[int], int]
+    """The weight of a klines request by its limit."""
+
+
+def _usdm_klines_weight(limit: int) -> int:
+    if limit < 100:
+        return 1
+    if limit < 500:
+        return 2
+    return 5 if limit <= 1000 else 10
+
+
+SPOT: Final = Market(
+    rules=VenueRules(
+        venue="binance-spot",
+        title="Binance Spot",
+        docs_url="https://github.com/binance/binance-spot-api-docs",
+        endpoints=Endpoints("wss://stream.binance.com:9443", "https://api.binance.com"),
+        testnet=Endpoints("wss://stream.testnet.binance.vision", "https://testnet.binance.vision"),
+        timeframes=(Timeframe("1s"), *_MINUTES_AND_LONGER),
+        max_streams_per_connection=1024,
+        max_names_per_request=_NAMES_PER_REQUEST,
+        lifetime_s=24 * 3600.0,
+        messages_per_s=5.0,
+        connects=300,
+        connects_window_s=300.0,
+        server_ping_s=20.0,
+        rest_weight_per_minute=6000,
+        klines_limit=1000,
+    ),
+    websocket_path="/stream",
+    rest_prefix="/api/v3",
+    symbols_weight=20,
+    klines_weight=lambda limit: 2,
+)
+
+USDM: Final = Market(
+    rules=VenueRules(
+        venue="binance-usdm",
+        title="Binance USD-M Futures",
+        docs_url="https://developers.binance.com/docs/derivatives/usds-margined-futures",
+        endpoints=Endpoints("wss://fstream.binance.com", "https://fapi.binance.com"),
+        testnet=Endpoints("wss://demo-fstream.binance.com", "https://demo-fapi.binance.com"),
+        timeframes=_MINUTES_AND_LONGER,
+        max_streams_per_connection=1024,
+        max_names_per_request=_NAMES_PER_REQUEST,
+        lifetime_s=24 * 3600.0,
+        messages_per_s=10.0,
+        # Not documented for futures; assumed to be the spot market's.
+        connects=300,
+        connects_window_s=300.0,
+        server_ping_s=180.0,
+        rest_weight_per_minute=2400,
+        klines_limit=1500,
+    ),
+    # Klines belong to the "market" route. The route-less address of old acknowledges them and stays silent.
+    websocket_path="/market/stream",
+    rest_prefix="/fapi/v1",
+    symbols_weight=1,
+    klines_weight=_usdm_klines_weight,
+)

@@ -1,0 +1,23 @@
+"""Decimal numbers as venues write them in JSON strings."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+MAX_CHARACTERS: Final = 64
+"""Longest accepted number; the longest real ones (volumes of tokens worth very little) have about 30."""
+
+_PLAIN: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+
+
+def plain_decimal(text: str) -> Decimal:
+    """Return the exact value of `text`, every digit kept.
+
+    Only plain notation is a number here: no sign, exponent, infinity, NaN, space or underscore, all of which
+    `Decimal` itself would take. Raises `ValueError` for anything else.
+    """
+    if len(text) > MAX_CHARACTERS or _PLAIN.fullmatch(text) is None:
+        raise ValueError("not a plain decimal number")
+    return Decimal(text)
