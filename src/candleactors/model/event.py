@@ -44,7 +44,6 @@ class Revision:
     """A closed candle that replaces what was said before about its interval: another candle, or a gap."""
 
     candle: Candle
-    previous: Candle | None
 
     @property
     def stream(self) -> Stream:
