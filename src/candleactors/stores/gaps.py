@@ -1,0 +1,49 @@
+"""Arithmetic on the stored gaps of one stream: pure, on ascending, disjoint lists."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from candleactors.model import Gap
+
+
+def cover(gaps: Sequence[Gap], new: Gap) -> list[Gap]:
+    """Return `gaps` with `new` laid over them: where they overlap, the reason of `new` holds.
+
+    Neighbours of the same reason become one gap.
+    """
+    timeframe = new.stream.timeframe
+    before, after = timeframe.previous_open(new.first_open_ms), timeframe.next_open(new.last_open_ms)
+    pieces = [new]
+    for gap in gaps:
+        left = evolve(gap, last_open_ms=min(gap.last_open_ms, before))
+        right = evolve(gap, first_open_ms=max(gap.first_open_ms, after))
+        pieces += [piece for piece in (left, right) if piece.first_open_ms <= piece.last_open_ms]
+    pieces.sort(key=lambda gap: gap.first_open_ms)
+    joined = pieces[:1]
+    for piece in pieces[1:]:
+        last = joined[-1]
+        if last.reason == piece.reason and timeframe.next_open(last.last_open_ms) == piece.first_open_ms:
+            joined[-1] = evolve(last, last_open_ms=piece.last_open_ms)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def fill(gaps: Sequence[Gap], open_times: Sequence[int]) -> list[Gap]:
+    """Return what is left of `gaps` once candles exist at `open_times`, which ascend."""
+    left: list[Gap] = []
+    for gap in gaps:
+        timeframe = gap.stream.timeframe
+        first = gap.first_open_ms
+        inside = slice(bisect_left(open_times, first), bisect_right(open_times, gap.last_open_ms))
+        for at in open_times[inside]:
+            if first < at:
+                left.append(evolve(gap, first_open_ms=first, last_open_ms=timeframe.previous_open(at)))
+            first = timeframe.next_open(at)
+        if first <= gap.last_open_ms:
+            left.append(evolve(gap, first_open_ms=first))
+    return left
