@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 import trio
 from attrs import frozen
 
+from candleactors.core.supervision import Restart, Strategy
 
-class Restart(StrEnum):
-    """When a child that ended is started again."""
-
-    PERMANENT = "permanent"
-    """Always."""
-    TRANSIENT = "transient"
-    """Only after a failure."""
-    TEMPORARY = "temporary"
-    """Never."""
-
-
-class Strategy(StrEnum):
-    """What else is restarted with a child that failed."""
-
-    ONE_FOR_ONE = "one_for_one"
-    """Nothing."""
-    ONE_FOR_ALL = "one_for_all"
-    """Every sibling."""
-    REST_FOR_ONE = "rest_for_one"
-    """The siblings started after it."""
+__all__ = ["ChildContext", "ChildSpec", "Restart", "Run", "Strategy"]
 
 
 class ChildContext(Protocol):
