@@ -21,7 +21,8 @@ _UNIT_MS: Final = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w
 _FIRST_MONDAY_MS: Final = 4 * DAY_MS  # 1970-01-05; the epoch itself was a Thursday
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHAPE: Final = re.compile(r"([1-9][0-9]{0,5})([smhdwM])", re.ASCII)
-_LOOSE: Final = re.compile(r"\s*(\d*)\s*([a-zA-Z]+)\s*", re.ASCII)
+_LOOSE: Final = re.compile(r"\s*([0-9]{0,6})\s*([a-zA-Z]{1,10})\s*", re.ASCII)
+_MAX_MONTHS: Final = 1_200
 _SPELLINGS: Final = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes", "t"), "m"),
@@ -56,6 +57,8 @@ class Timeframe:
         if shape is None:
             raise InvalidTimeframe(f'"{self.text}" is not a timeframe', nearest=_nearest(self.text))
         count, unit = int(shape[1]), shape[2]
+        if unit == "M" and count > _MAX_MONTHS:
+            raise InvalidTimeframe(f'"{self.text}" is longer than a century')
         duration = None if unit == "M" else count * _UNIT_MS[unit]
         restarts = duration is not None and duration < DAY_MS and DAY_MS % duration != 0
         for name, value in (("count", count), ("unit", unit), ("duration_ms", duration), ("_restarts_daily", restarts)):
@@ -116,8 +119,14 @@ class Timeframe:
         if self.duration_ms is None:
             return (_month_index(until_ms) - _month_index(first_ms)) // self.count
         if self._restarts_daily:
-            return sum(1 for _ in self.opens(first_ms, until_ms))
+            return self._index(until_ms) - self._index(first_ms)
         return (until_ms - first_ms) // self.duration_ms
+
+    def _index(self, open_ms: int) -> int:
+        """Count intervals from the epoch, for a size that starts anew every day."""
+        assert self.duration_ms is not None
+        a_day = -(-DAY_MS // self.duration_ms)
+        return open_ms // DAY_MS * a_day + open_ms % DAY_MS // self.duration_ms
 
 
 def _month_index(at_ms: int) -> int:
@@ -137,4 +146,5 @@ def _nearest(text: object) -> str | None:
         return None
     unit = _SPELLINGS.get(loose[2].lower())
     count = int(loose[1] or 1)
-    return f"{count}{unit}" if unit and 0 < count < 1_000_000 else None
+    most = _MAX_MONTHS if unit == "M" else 999_999
+    return f"{count}{unit}" if unit and 0 < count <= most else None
