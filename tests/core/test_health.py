@@ -1,0 +1,100 @@
+"""Quiet is not sick."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from attrs import evolve
+
+from candleactors.core.health import HealthRules, Remedy, ShardHealth, StreamState
+from candleactors.model import Candle, Source, Timeframe
+
+ROW = Candle(
+    venue="binance-spot", symbol="BTCUSDT", timeframe=Timeframe("1h"), open_time_ms=0, close_time_ms=3_599_999,
+    open=Decimal(1), high=Decimal(1), low=Decimal(1), close=Decimal(1), volume=Decimal(5), quote_volume=Decimal(5),
+    trades=5, taker_buy_volume=Decimal(1), taker_buy_quote_volume=Decimal(1), closed=False, complete=True,
+    source=Source.REST, revision=0, received_ms=0,
+)  # fmt: skip
+FLAT = evolve(ROW, open_time_ms=3_600_000, volume=Decimal(0), trades=0)
+SINCE_MS = 60_000  # the silence began within the row's interval
+
+
+def health() -> ShardHealth:
+    return ShardHealth(HealthRules(interval_s=30.0, sick_share=0.5, readings_per_look=3))
+
+
+def read(subject: ShardHealth, name: str, rows: list[Candle], now_s: float, since_ms: int = SINCE_MS) -> None:
+    subject.on_rows(name, rows, since_ms, now_s)
+
+
+def test_a_silent_stream_is_read_and_unchanged_readings_mean_quiet() -> None:
+    subject = health()
+    assert subject.look({"a": 0.0}, 120.0) == ["a"]
+    read(subject, "a", [ROW], 121.0)
+    assert subject.look({"a": 0.0}, 130.0) == []
+    assert subject.look({"a": 0.0}, 151.0) == ["a"]
+    read(subject, "a", [ROW, FLAT], 151.0)
+    assert subject.named(StreamState.QUIET) == ("a",)
+    assert subject.remedy(streams=1) == Remedy()
+
+
+def test_a_quiet_stream_is_read_ever_less_often() -> None:
+    subject = health()
+    readings = 0
+    for now in range(120, 3_720, 30):
+        for name in subject.look({"a": 0.0}, float(now)):
+            read(subject, name, [FLAT], float(now))
+            readings += 1
+    assert readings < 12
+
+
+def test_trades_between_two_readings_of_one_silence_mean_sick() -> None:
+    subject = health()
+    subject.look({"a": 0.0}, 120.0)
+    read(subject, "a", [ROW], 121.0)
+    read(subject, "a", [evolve(ROW, volume=Decimal(6))], 151.0)
+    assert subject.named(StreamState.SICK) == ("a",)
+
+
+def test_trades_in_an_interval_that_opened_after_the_silence_began_mean_sick_at_once() -> None:
+    subject = health()
+    subject.look({"a": 0.0}, 120.0)
+    read(subject, "a", [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+    assert subject.named(StreamState.SICK) == ("a",)
+
+
+def test_one_sick_stream_of_many_is_subscribed_anew_twice_and_then_left_to_rest() -> None:
+    subject = health()
+    remedies = []
+    for now in (120.0, 150.0, 180.0, 210.0):
+        for name in subject.look({"a": 0.0}, now):
+            read(subject, name, [evolve(ROW, open_time_ms=int(now) * 1_000)], now)
+        remedies.append(subject.remedy(streams=100))
+    assert remedies == [Remedy(resubscribe=("a",)), Remedy(resubscribe=("a",)), Remedy(), Remedy()]
+
+
+def test_a_whole_silent_socket_is_given_up_after_a_sample() -> None:
+    subject = health()
+    silent = {f"s{n}": 0.0 for n in range(100)}
+    sample = subject.look(silent, 120.0)
+    assert len(sample) == 3
+    for name in sample[:2]:
+        read(subject, name, [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+    read(subject, sample[2], [FLAT], 121.0)
+    assert subject.remedy(streams=100).restart is not None
+
+
+def test_a_stream_that_speaks_is_forgotten() -> None:
+    subject = health()
+    subject.look({"a": 0.0}, 120.0)
+    read(subject, "a", [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+    assert subject.look({}, 150.0) == []
+    assert subject.remedy(streams=1) == Remedy()
+
+
+def test_an_unanswered_reading_is_no_verdict() -> None:
+    subject = health()
+    subject.look({"a": 0.0}, 120.0)
+    subject.on_unread("a", 121.0)
+    assert subject.remedy(streams=1) == Remedy()
+    assert subject.look({"a": 0.0}, 151.0) == ["a"]
