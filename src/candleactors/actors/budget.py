@@ -1,0 +1,129 @@
+"""Budgets: who may connect, ask or send when.
+
+A venue counts per address, so everything that leaves for it asks one `VenueBudget`. These are passive objects, not
+tasks: a caller waits in line inside its own task, and cancelling the caller takes it out of the line without a trace.
+There is nothing to start, to restart or to stop, and nothing is lost when an actor that waits here dies.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from itertools import count
+
+import trio
+from attrs import frozen
+
+from candleactors.core.rate import RateWindow
+
+DEFAULT_WAIT_S = {429: 60.0, 418: 120.0}
+"""How long REST rests after a refusal without Retry-After, by status. Doubled for each one in a row."""
+MAX_DEFAULT_WAIT_S = 3600.0
+JITTER_MARGIN_S = 0.2
+"""Messages sent evenly may arrive bunched: the message window is so much longer than the venue's second."""
+
+
+@frozen
+class BudgetStatus:
+    """A venue budget at one moment. Waiting counts are callers standing in line."""
+
+    rest_used: int
+    rest_limit: int
+    rest_waiting: int
+    rest_blocked_s: float
+    connects_used: int
+    connects_limit: int
+    connects_waiting: int
+
+
+class VenueBudget:
+    """The connects and the REST weight of one venue, metered in one place."""
+
+    def __init__(self, *, connects: int, connects_window_s: float, rest_weight_per_minute: int) -> None:
+        self._connects = _Line(RateWindow(connects, connects_window_s))
+        self._rest = _Line(RateWindow(rest_weight_per_minute, 60.0))
+        self._refusals = 0
+
+    async def connect(self, priority: int = 0) -> None:
+        """Wait until one more connection may be opened, and count it. Higher priority first, then first come."""
+        await self._connects.spend(1, priority)
+
+    async def rest(self, weight: int, priority: int = 0) -> None:
+        """Wait until `weight` may be spent, and count it. Higher priority first, then first come.
+
+        Raises `ValueError` if `weight` exceeds what the venue allows in a whole minute.
+        """
+        await self._rest.spend(weight, priority)
+
+    def on_answer(self, used_weight: int | None) -> None:
+        """Note an answer the venue did not refuse, and its own count of the current minute where it gave one."""
+        self._refusals = 0
+        if used_weight is not None:
+            self._rest.window.observe(trio.current_time(), used_weight)
+
+    def on_rate_limited(self, retry_after_s: float | None, status: int = 429) -> None:
+        """Note a refusal with 429 or 418: no REST until Retry-After, or a default that doubles, is over."""
+        now = trio.current_time()
+        if retry_after_s is None or retry_after_s <= 0:
+            if self._rest.window.blocked_s(now) > 0:
+                return  # requests that were under way together are refused together: one refusal
+            retry_after_s = min(DEFAULT_WAIT_S.get(status, 60.0) * 2**self._refusals, MAX_DEFAULT_WAIT_S)
+            self._refusals += 1
+        self._rest.window.block_until(now + retry_after_s)
+
+    def status(self) -> BudgetStatus:
+        """Return what is spent and who waits."""
+        now = trio.current_time()
+        return BudgetStatus(
+            rest_used=self._rest.window.used(now),
+            rest_limit=self._rest.window.limit,
+            rest_waiting=len(self._rest),
+            rest_blocked_s=self._rest.window.blocked_s(now),
+            connects_used=self._connects.window.used(now),
+            connects_limit=self._connects.window.limit,
+            connects_waiting=len(self._connects),
+        )
+
+
+class MessageBudget:
+    """The messages of one connection. Pongs are sent without asking, so one message of the limit is kept for them."""
+
+    def __init__(self, messages_per_s: float) -> None:
+        self._line = _Line(RateWindow(max(1, int(messages_per_s) - 1), 1.0 + JITTER_MARGIN_S))
+
+    async def send_slot(self) -> None:
+        """Wait until one message may be sent, and count it. First come, first served."""
+        await self._line.spend(1, 0)
+
+    def note_pong(self, pongs: int = 1) -> None:
+        """Count pongs that were sent."""
+        self._line.window.note(trio.current_time(), pongs)
+
+
+class _Line:
+    """Callers waiting for one `RateWindow`. Only the head of the line looks at it; the others wait for its place."""
+
+    def __init__(self, window: RateWindow) -> None:
+        self.window = window
+        self._tickets: list[tuple[int, int]] = []
+        self._numbers = count()
+        self._moved = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    async def spend(self, cost: int, priority: int) -> None:
+        await trio.lowlevel.checkpoint()
+        ticket = (-priority, next(self._numbers))
+        insort(self._tickets, ticket)
+        try:
+            while True:
+                if self._tickets[0] != ticket:
+                    await self._moved.park()
+                elif (wait_s := self.window.wait_s(trio.current_time(), cost)) > 0:
+                    await trio.sleep(wait_s)
+                else:
+                    self.window.take(trio.current_time(), cost)
+                    return
+        finally:
+            self._tickets.remove(ticket)
+            self._moved.unpark_all()
