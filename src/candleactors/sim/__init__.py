@@ -1,1 +1,29 @@
 """Protocol-faithful venue simulators, sharing nothing but `model` with the codecs they test."""
+
+from candleactors.sim.candles import TruthCandle
+from candleactors.sim.counters import Counters
+from candleactors.sim.faults import Fault, FaultKind, FaultScript, chaos, rates
+from candleactors.sim.market import Market, default_symbols
+from candleactors.sim.network import MemoryNetwork
+from candleactors.sim.rules import SPOT_RULES, USDM_RULES, Rules
+from candleactors.sim.server import Simulator
+from candleactors.sim.tape import Outage, SymbolSpec
+
+__all__ = [
+    "SPOT_RULES",
+    "USDM_RULES",
+    "Counters",
+    "Fault",
+    "FaultKind",
+    "FaultScript",
+    "Market",
+    "MemoryNetwork",
+    "Outage",
+    "Rules",
+    "Simulator",
+    "SymbolSpec",
+    "TruthCandle",
+    "chaos",
+    "default_symbols",
+    "rates",
+]

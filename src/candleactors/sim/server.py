@@ -1,0 +1,291 @@
+"""The simulator: a venue that listens, pushes, answers, and misbehaves as told."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from urllib.parse import parse_qs, unquote
+
+import trio
+from wsproto.utilities import RemoteProtocolError
+
+from candleactors.errors import ConfigError
+from candleactors.model import Timeframe
+from candleactors.sim.candles import TruthCandle
+from candleactors.sim.control import Session
+from candleactors.sim.counters import Counters
+from candleactors.sim.faults import Fault, FaultKind, FaultScript
+from candleactors.sim.http import HttpConnection, Incoming
+from candleactors.sim.injector import Injector
+from candleactors.sim.market import Market
+from candleactors.sim.pusher import Pusher
+from candleactors.sim.rest import Answer, Rest
+from candleactors.sim.rules import Rules
+from candleactors.sim.sockets import close_abruptly
+from candleactors.sim.websocket import Connection
+from candleactors.sim.weights import Weights
+
+
+class Simulator:
+    """One simulated venue over `market`, WebSocket and REST on the same port.
+
+    `now_ms` is the venue's clock in UTC milliseconds; it should run at the pace of Trio's clock. Everything random
+    comes from `seed`, so under a mock clock two runs with equal seeds and equal clients are equal.
+
+    Pushes and faults need `run` (or `running`) in the background. Connections are served by `serve_stream`, one call
+    each, or by `serve_tcp`. All clients count as one address.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        rules: Rules,
+        now_ms: Callable[[], int],
+        faults: FaultScript | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.market = market
+        self.rules = rules
+        self.counters = Counters()
+        self.weights = Weights(rules, self.counters)
+        self._now_ms = now_ms
+        self._script = faults
+        self._rng = Random(seed)
+        self._pusher = Pusher(market, rules)
+        self._rest = Rest(market, rules, self.weights)
+        self._live: dict[int, Connection] = {}
+        self._injector = Injector(market, self.counters, self._rng, now_ms, lambda: list(self._live.values()))
+        self._attempts: deque[float] = deque()
+        self._subscribed = trio.Event()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The live WebSocket connections, oldest first."""
+        return list(self._live.values())
+
+    @property
+    def refusing(self) -> bool:
+        """Whether new connections are refused now."""
+        return self.window(FaultKind.REFUSE_CONNECT) is not None
+
+    def count_refused(self) -> None:
+        """Count a connection that was refused before it reached `serve_stream`."""
+        self._refused(FaultKind.REFUSE_CONNECT)
+
+    def now_ms(self) -> int:
+        """Return the venue's clock."""
+        return self._now_ms()
+
+    def jitter(self) -> float:
+        """Return a number in [0, 1) from the simulator's seed."""
+        return self._rng.random()
+
+    def window(self, kind: FaultKind) -> Fault | None:
+        """Return the fault of this kind that is going on for the whole venue."""
+        return self._injector.window(kind)
+
+    def inject(self, fault: Fault) -> None:
+        """Let `fault` happen now, whatever its `at_s`."""
+        self._injector.inject(fault)
+
+    def truth(self, symbol: str, timeframe: Timeframe, first_open_ms: int, until_ms: int) -> list[TruthCandle]:
+        """Return every candle that opens at or after `first_open_ms` and is over at `until_ms`, ascending.
+
+        Corrections made so far are included; intervals without a row at the venue are missing. Raises `InvalidSymbol`.
+        """
+        return self.market.truth(symbol, timeframe, first_open_ms, until_ms)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Simulator]:
+        """Run in the background of a ``with`` block."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.run)
+            yield self
+            nursery.cancel_scope.cancel()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Push candles and let faults happen, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._script is not None:
+                nursery.start_soon(self._injector.play, self._script)
+            nursery.start_soon(self._push)
+            task_status.started()
+
+    async def serve_tcp(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        allow_remote: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+        task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept connections on `host` and `port` (0: any free one) until cancelled; starts with the address bound.
+
+        Raises `ConfigError` if `host` is not the machine itself, unless `allow_remote`; `OSError` if it cannot bind.
+        """
+        if not (allow_remote or is_loopback(host)):
+            raise ConfigError(f'"{host}" is not a loopback address; allow remote clients explicitly')
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        bound = listeners[0].socket.getsockname()[:2]
+        if ssl_context is None:
+            await trio.serve_listeners(self.serve_stream, listeners, task_status=_Bound(task_status, bound))
+        else:
+            wrapped = [trio.SSLListener(each, ssl_context, https_compatible=True) for each in listeners]
+            await trio.serve_listeners(self.serve_stream, wrapped, task_status=_Bound(task_status, bound))
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one accepted connection, HTTP or WebSocket, to its end. Owns and closes `stream`."""
+        try:
+            if self.refusing:
+                self._refused(FaultKind.REFUSE_CONNECT)
+                return
+            http = HttpConnection(stream, self.rules.max_target_bytes + 8192)
+            while True:
+                request = None
+                with trio.move_on_after(self.rules.http_idle_s):
+                    request = await http.receive()
+                if request is None:
+                    return
+                if request.upgrades:
+                    await self._upgrade(stream, http, request)
+                    return
+                if not await self._answer(http, request):
+                    return
+        finally:
+            await close_abruptly(stream)
+
+    def subscribe(self, connection: Connection, name: str) -> None:
+        """Let `connection` receive the pushes of stream `name`, if there is one."""
+        self._pusher.add(connection, name, self.now_ms())
+        if not self._pusher.idle:
+            self._subscribed.set()
+
+    def unsubscribe(self, connection: Connection, name: str) -> None:
+        """Undo `subscribe`."""
+        self._pusher.remove(connection, name)
+
+    async def _push(self) -> None:
+        while True:
+            if self._pusher.idle:
+                self._subscribed = trio.Event()
+                await self._subscribed.wait()
+            due_ms = self._pusher.next_due_ms(self.now_ms())
+            self._subscribed = trio.Event()
+            with trio.move_on_after((due_ms - self.now_ms()) / 1000):
+                await self._subscribed.wait()
+            self._pusher.push_due(self.now_ms())
+
+    async def _answer(self, http: HttpConnection, request: Incoming) -> bool:
+        """Answer one REST request and return whether the connection goes on."""
+        self.counters.requests += 1
+        if self.window(FaultKind.REST_TIMEOUT):
+            self.counters.fault(FaultKind.REST_TIMEOUT)
+            await trio.sleep(self.rules.http_idle_s)
+            return False
+        answer, cut_at = self._decide(request)
+        await http.send(answer, cut_at=cut_at)
+        return cut_at is None
+
+    def _decide(self, request: Incoming) -> tuple[Answer, int | None]:
+        """Return the answer to a REST request and where to cut it off, if at all."""
+        now_ms = self.now_ms()
+        if limit := self.window(FaultKind.REST_LIMIT):
+            self.counters.fault(FaultKind.REST_LIMIT)
+            return self._rest.limited(self.weights.refuse(limit.code or 429, limit.delay_s, now_ms)), None
+        if failure := self.window(FaultKind.REST_ERROR):
+            self.counters.fault(FaultKind.REST_ERROR)
+            return self._rest.error(failure.code or 500), None
+        stale = self.window(FaultKind.REST_STALE)
+        if stale is not None:
+            self.counters.fault(FaultKind.REST_STALE)
+        lag_ms = int(stale.delay_s * 1000) if stale else 0
+        answer = self._rest.answer(request.method, request.target.decode("latin-1"), now_ms, lag_ms=lag_ms)
+        if self.window(FaultKind.REST_TRUNCATED):
+            self.counters.fault(FaultKind.REST_TRUNCATED)
+            return answer, len(answer.body) // 2
+        return answer, None
+
+    async def _upgrade(self, stream: trio.abc.Stream, http: HttpConnection, request: Incoming) -> None:
+        if self.window(FaultKind.HANG_HANDSHAKE):
+            self._refused(FaultKind.HANG_HANDSHAKE)
+            while await stream.receive_some(4096):
+                pass
+            return
+        if not self._within_connect_rate():
+            self.counters.refused += 1
+            self.counters.violation("connect_rate")
+            await http.send(Answer(429, (), b""))
+            return
+        if reject := self.window(FaultKind.REJECT_HANDSHAKE):
+            self._refused(FaultKind.REJECT_HANDSHAKE)
+            await http.send(Answer(reject.code or 503, (), b""))
+            return
+        path, _, query = request.target.decode("latin-1").partition("?")
+        route = self._route(path)
+        if route is None or len(request.target) > self.rules.max_target_bytes:
+            self.counters.refused += 1
+            await http.send(Answer(404 if route is None else 414, (), b""))
+            return
+        prefix, endpoint, names = route
+        if endpoint == "stream":
+            names = "/".join(parse_qs(query).get("streams", []))
+        session = Session(self.rules, endpoint == "stream")
+        session.names.update(dict.fromkeys(name for name in map(unquote, names.split("/")) if name))
+        number = self.counters.connections
+        connection = Connection(self, stream, number, session, klines=prefix in self.rules.kline_routes)
+        self.counters.connections += 1
+        self.counters.live += 1
+        self._live[number] = connection
+        try:
+            await connection.serve(request.headers, request.target, request.early)
+        except RemoteProtocolError:
+            await http.send(Answer(400, (), b""))
+        finally:
+            del self._live[number]
+            self.counters.live -= 1
+
+    def _route(self, path: str) -> tuple[str, str, str] | None:
+        """Split a path into route prefix, ``ws`` or ``stream``, and the stream names after it."""
+        for prefix in self.rules.routes:
+            for endpoint in ("ws", "stream"):
+                head = f"{prefix}/{endpoint}"
+                if path == head or path.startswith(head + "/"):
+                    return prefix, endpoint, path[len(head) + 1 :]
+        return None
+
+    def _within_connect_rate(self) -> bool:
+        now_s = trio.current_time()
+        while self._attempts and self._attempts[0] <= now_s - self.rules.connects_window_s:
+            self._attempts.popleft()
+        self._attempts.append(now_s)
+        return len(self._attempts) <= self.rules.connects
+
+    def _refused(self, kind: FaultKind) -> None:
+        self.counters.refused += 1
+        self.counters.fault(kind)
+
+
+class _Bound(trio.TaskStatus[object]):
+    """Passes the bound address on where `trio.serve_listeners` would pass its listeners."""
+
+    def __init__(self, task_status: trio.TaskStatus[tuple[str, int]], bound: tuple[str, int]) -> None:
+        self._task_status = task_status
+        self._bound = bound
+
+    def started(self, value: object = None) -> None:
+        self._task_status.started(self._bound)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` names the machine itself and nothing else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
