@@ -27,11 +27,10 @@ The supervisor's reaction to each branch is decided in `candleactors.core.failur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from candleactors.model import Stream
+    from candleactors.model import Cursor
 
 
 class CandleactorsError(Exception):
@@ -41,19 +40,27 @@ class CandleactorsError(Exception):
 class ConfigError(CandleactorsError):
     """A configuration value is wrong.
 
-    The message is one line that names the key, the bad value and, where one is near, the right one.
+    The message is one line that names the source (a file or a variable), the key, the bad value and, where one is
+    near, the right one.
     """
 
-    def __init__(self, problem: str, *, key: str | None = None, nearest: str | None = None) -> None:
+    def __init__(
+        self, problem: str, *, key: str | None = None, nearest: str | None = None, source: str | None = None
+    ) -> None:
         self.problem = problem
         self.key = key
         self.nearest = nearest
+        self.source = source
         hint = f'; did you mean "{nearest}"?' if nearest else ""
-        super().__init__(f"{key}: {problem}{hint}" if key else f"{problem}{hint}")
+        super().__init__(": ".join([part for part in (source, key) if part] + [problem]) + hint)
 
     def at(self, key: str) -> ConfigError:
         """Return the same error, naming `key` as the place of the bad value."""
-        return ConfigError(self.problem, key=key, nearest=self.nearest)
+        return ConfigError(self.problem, key=key, nearest=self.nearest, source=self.source)
+
+    def within(self, source: str) -> ConfigError:
+        """Return the same error, naming `source` as the file or variable that holds the bad value."""
+        return ConfigError(self.problem, key=self.key, nearest=self.nearest, source=source)
 
 
 class InvalidTimeframe(ConfigError, ValueError):
@@ -152,13 +159,12 @@ class RestartIntensityExceeded(CandleactorsError):
 class SubscriberLagged(CandleactorsError):
     """A subscriber fell behind its bound and was cut off.
 
-    Nothing is lost: `cursor` maps each stream to the open time (ms) of the last closed candle the subscriber was
-    given; pass it as ``after=`` to ``feed.candles`` to go on from the store.
+    Nothing is lost: pass `cursor` as ``after=`` to ``feed.candles`` to go on from the store.
     """
 
-    def __init__(self, message: str, cursor: Mapping[Stream, int]) -> None:
+    def __init__(self, message: str, cursor: Cursor) -> None:
         super().__init__(message)
-        self.cursor = dict(cursor)
+        self.cursor = cursor
 
 
 class FeedClosed(CandleactorsError):

@@ -226,6 +226,14 @@ def test_a_fetch_without_an_answer_is_asked_again() -> None:
     assert wish(continuity, 125.0, at(5) + 40_000).urgency is Urgency.OVERDUE
 
 
+def test_the_newest_rows_alone_prove_no_gap() -> None:
+    """A health reading asks for the newest rows: what is older than they are was not asked for."""
+    continuity = started(3)
+    reading = Fetch(stream(), None, 2, Urgency.VERIFY)
+    assert continuity.on_rows(reading, [row(6), row(7, closed=False)], 10.0, at(7) + 30_000) == []
+    assert continuity.expected_ms == at(3)
+
+
 def test_a_three_day_candle_keeps_its_own_phase() -> None:
     """Binance's 3d candles start on the day of listing; the epoch does not matter."""
     day = 86_400_000

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 import trio
@@ -14,12 +17,14 @@ class Mailbox(Generic[T]):
 
     A reader that is restarted goes on with the same mailbox; what it had taken out is lost with it, what was still
     inside is not. `put` waits while the mailbox is full, which is how a slow reader slows its senders down; `offer`
-    never waits.
+    never waits. One task reads.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._send, self._receive = trio.open_memory_channel[T](capacity)
+        self._waiting: trio.CancelScope | None = None
+        self._interrupted = False
 
     def __len__(self) -> int:
         return self._send.statistics().current_buffer_used
@@ -36,10 +41,20 @@ class Mailbox(Generic[T]):
             return False
         return True
 
-    async def drain(self) -> list[T]:
-        """Remove and return everything there is, waiting for the first message: a burst costs one wake."""
-        first = await self._receive.receive()
-        return [first, *self.take_all()]
+    async def drain(self, until_s: float = math.inf) -> list[T]:
+        """Remove and return everything there is, waiting for the first message: a burst costs one wake.
+
+        Returns an empty list at `until_s` on Trio's clock, and after `interrupt`.
+        """
+        if self._interrupted:
+            self._interrupted = False
+            await trio.lowlevel.checkpoint()
+            return self.take_all()
+        with trio.CancelScope(deadline=until_s) as self._waiting:
+            first = await self._receive.receive()
+            return [first, *self.take_all()]
+        self._interrupted = False
+        return []
 
     def take_all(self) -> list[T]:
         """Remove and return everything there is now, without waiting; possibly nothing."""
@@ -49,3 +64,22 @@ class Mailbox(Generic[T]):
                 messages.append(self._receive.receive_nowait())
         except trio.WouldBlock:
             return messages
+
+    def interrupt(self) -> None:
+        """Make the reader's current `drain`, or its next one, return at once."""
+        self._interrupted = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    @asynccontextmanager
+    async def attended(self, stopping: trio.Event) -> AsyncIterator[None]:
+        """Interrupt the reader, which is the body, when `stopping` is set."""
+
+        async def watch() -> None:
+            await stopping.wait()
+            self.interrupt()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            yield
+            nursery.cancel_scope.cancel()

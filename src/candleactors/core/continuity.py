@@ -209,8 +209,9 @@ class Continuity:
     def on_rows(self, fetch: Fetch, rows: list[Candle], now_s: float, venue_now_ms: int) -> list[Event]:
         """Return what the answer to `fetch` makes deliverable.
 
-        `rows` ascend; those whose interval was over by the venue's clock are marked closed. An answer with a start
-        holds every row the venue has from there on, up to the limit: what it skips, the venue does not have.
+        `rows` ascend; those whose interval was over by the venue's clock are marked closed. An answer holds every row
+        the venue has from its start on, up to the limit, without a start from its first row on: what it skips, the
+        venue does not have.
         """
         self._answered(fetch)
         self._failures = 0
@@ -222,7 +223,8 @@ class Continuity:
         if before is None:
             closed = self._start(rows, closed)
         expected = self.expected_ms
-        covered = expected is not None and (fetch.start_ms is None or fetch.start_ms <= expected)
+        first_ms = fetch.start_ms if fetch.start_ms is not None else rows[0].open_time_ms if rows else None
+        covered = expected is not None and first_ms is not None and first_ms <= expected
         for row in closed:
             open_ms = row.open_time_ms
             if open_ms < self._expected():

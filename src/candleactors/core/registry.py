@@ -170,6 +170,11 @@ class Registry:
         watched = self._watched.get(stream)
         return tuple(watched.priorities) if watched else ()
 
+    def priority(self, stream: Stream) -> int:
+        """Return the highest priority any owner gave a stream, 0 where nobody watches it."""
+        watched = self._watched.get(stream)
+        return max(watched.priorities.values()) if watched else 0
+
     def plan(self, venue: str) -> ShardPlan:
         """Return the venue's live plan, to read; it is changed through the registry only."""
         return self._venue(venue).plan

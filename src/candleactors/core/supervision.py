@@ -381,18 +381,20 @@ class Supervision:
         """Return who starts at `now` and when to ask again."""
         if self._closing or any(member.doomed for member in self._members.values()):
             return (), math.inf
-        one_for_one = self._strategy is Strategy.ONE_FOR_ONE
+        independent = self._strategy is Strategy.ONE_FOR_ONE
         starts: list[str] = []
         wake_at = math.inf
         in_line = False
         for member in self._members.values():
-            if member.state is ChildState.WAITING and not (in_line and not (one_for_one and member.tried)):
+            if member.state is ChildState.WAITING and (not in_line or (independent and member.tried)):
                 if member.not_before_s <= now:
                     member.state = ChildState.STARTING
                     member.incarnation += 1
                     starts.append(member.id)
                 else:
                     wake_at = min(wake_at, member.not_before_s)
-            pending = member.state in (ChildState.WAITING, ChildState.STARTING)
-            in_line = in_line or (pending and not (one_for_one and member.tried))
+            if independent:
+                in_line = in_line or not member.tried
+            else:
+                in_line = in_line or member.state in (ChildState.WAITING, ChildState.STARTING)
         return tuple(starts), wake_at

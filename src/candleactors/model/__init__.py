@@ -1,6 +1,7 @@
 """Frozen values without behaviour of their own: the nouns of the package."""
 
 from candleactors.model.candle import Candle, Source
+from candleactors.model.cursor import Cursor
 from candleactors.model.event import Event, Gap, GapReason, Revision
 from candleactors.model.stream import Stream
 from candleactors.model.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS, Timeframe
@@ -12,6 +13,7 @@ __all__ = [
     "SECOND_MS",
     "WEEK_MS",
     "Candle",
+    "Cursor",
     "Event",
     "Gap",
     "GapReason",

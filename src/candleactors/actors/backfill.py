@@ -1,0 +1,144 @@
+"""Backfill: fetches what is missing over REST, most urgent first, and keeps the venue's clock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+import trio
+from attrs import frozen
+
+from candleactors.actors.child import ChildContext
+from candleactors.actors.interest import Interest
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.messages import Fetched, FetchFailed, Open, Opened, Read, Reading, SequencerMessage, Wish
+from candleactors.actors.rest import VenueRest
+from candleactors.core.backoff import Backoff
+from candleactors.core.continuity import Fetch, Urgency
+from candleactors.errors import CandleactorsError, InvalidSymbol, RemoteProtocolError, TransientError
+from candleactors.model import Candle, Stream
+from candleactors.settings import RepairSettings
+from candleactors.stores.base import Store
+
+CAPACITY = 4_096
+"""Wishes waiting at most. What finds no room is wished again a moment later."""
+_READING_ROWS = 3
+
+
+@frozen
+class RestTrouble:
+    """A REST request failed: `error` says how, `stream` whose it was, ``None`` for the venue's clock."""
+
+    stream: Stream | None
+    error: CandleactorsError
+
+
+class Backfill:
+    """Serves wishes of the sequencer and of the health monitors.
+
+    Every wish is answered, well or ill, unless the actor dies with it: who wished must be ready to wish again.
+    A stream whose symbol the venue does not know is parked.
+    """
+
+    def __init__(
+        self,
+        rest: VenueRest,
+        store: Store,
+        interest: Interest,
+        settings: RepairSettings,
+        *,
+        wishes: Mailbox[Wish],
+        answers: Mailbox[SequencerMessage],
+        backoff: Backoff,
+        on_trouble: Callable[[RestTrouble], None],
+    ) -> None:
+        self._rest = rest
+        self._store = store
+        self._interest = interest
+        self._settings = settings
+        self._wishes = wishes
+        self._answers = answers
+        self._backoff = backoff
+        self._on_trouble = on_trouble
+
+    async def run(self, context: ChildContext) -> None:
+        """Serve until asked to stop; what waits then is dropped, since its askers are stopping too."""
+        queue: list[tuple[int, int, int, Fetch | Read]] = []
+        waiting = trio.Semaphore(0)
+        numbers = count()
+        async with self._wishes.attended(context.stopping), trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_clock)
+            for _ in range(self._settings.workers):
+                nursery.start_soon(self._work, queue, waiting)
+            context.started()
+            while not context.stopping.is_set():
+                for wish in await self._wishes.drain():
+                    if isinstance(wish, Open):
+                        await self._open(wish)
+                    else:
+                        urgency = wish.urgency if isinstance(wish, Fetch) else Urgency.DOUBT
+                        rank = (urgency, -self._interest.priority(wish.stream), next(numbers))
+                        heapq.heappush(queue, (*rank, wish))
+                        waiting.release()
+            nursery.cancel_scope.cancel()
+
+    async def _keep_clock(self) -> None:
+        """Read the venue's clock now and then; nothing may be called closed before it was read once."""
+        while True:
+            try:
+                await self._rest.read_clock()
+            except (TransientError, RemoteProtocolError) as error:
+                self._on_trouble(RestTrouble(None, error))
+                await trio.sleep(self._backoff.failed())
+            else:
+                self._backoff.reset()
+                await trio.sleep(self._settings.clock_interval_s)
+
+    async def _open(self, wish: Open) -> None:
+        """Answer what the store has. Where it cannot be read, there is no answer, and the wish comes again."""
+        try:
+            latest = await self._store.latest(wish.streams)
+            for stream in wish.streams:
+                last = latest.get(stream)
+                gaps = tuple(await self._store.gaps(stream)) if last else ()
+                await self._answers.put(Opened(stream, last.open_time_ms if last else None, gaps))
+        except TransientError as error:
+            self._on_trouble(RestTrouble(None, error))
+
+    async def _work(self, queue: list[tuple[int, int, int, Fetch | Read]], waiting: trio.Semaphore) -> None:
+        while True:
+            await waiting.acquire()
+            wish = heapq.heappop(queue)[3]
+            if isinstance(wish, Fetch):
+                await self._fetch(wish)
+            else:
+                await self._read(wish)
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        try:
+            rows, venue_now_ms = await self._rows(fetch)
+        except CandleactorsError as error:
+            await self._answers.put(FetchFailed(fetch, error))
+        else:
+            await self._answers.put(Fetched(fetch, rows, venue_now_ms))
+
+    async def _read(self, wish: Read) -> None:
+        fetch = Fetch(wish.stream, None, _READING_ROWS, Urgency.VERIFY)
+        try:
+            rows, venue_now_ms = await self._rows(fetch)
+        except CandleactorsError:
+            wish.reply.offer(Reading(wish.stream, None, 0))
+        else:
+            wish.reply.offer(Reading(wish.stream, rows, venue_now_ms))
+            await self._answers.put(Fetched(fetch, rows, venue_now_ms))
+
+    async def _rows(self, fetch: Fetch) -> tuple[list[Candle], int]:
+        try:
+            return await self._rest.rows(fetch)
+        except InvalidSymbol as error:
+            self._interest.park(fetch.stream, str(error))
+            raise
+        except (TransientError, RemoteProtocolError) as error:
+            self._on_trouble(RestTrouble(fetch.stream, error))
+            raise

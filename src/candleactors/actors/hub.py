@@ -1,0 +1,66 @@
+"""The hub: fans out what the sequencers deliver. A slow reader hurts only itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from weakref import WeakSet
+
+from candleactors.actors.child import ChildContext
+from candleactors.actors.delivery import Delivery
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.subscription import Replay, Subscription
+from candleactors.model import Stream
+from candleactors.settings import SubscriberSettings
+
+CAPACITY = 256
+"""Deliveries waiting at most. The hub never waits for a reader, so it is only ever a few behind."""
+
+
+class Hub:
+    """Subscribers and the mailbox that feeds them.
+
+    The hub does not keep a reader alive: one that was forgotten is dropped. The object outlives the actor, so a restart
+    costs no subscriber.
+    """
+
+    def __init__(self, settings: SubscriberSettings) -> None:
+        self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
+        self._settings = settings
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self.lagged = 0
+        """Readers cut off so far."""
+
+    async def run(self, context: ChildContext) -> None:
+        """Fan out until asked to stop, then what is left in the mailbox, and end every subscription."""
+        async with self.mailbox.attended(context.stopping):
+            context.started()
+            while not context.stopping.is_set():
+                self._fan_out(await self.mailbox.drain())
+        self._fan_out(self.mailbox.take_all())
+        self.end()
+
+    def subscribe(
+        self, streams: Iterable[Stream] | None, *, forming: bool = False, replay: Replay | None = None
+    ) -> Subscription:
+        """Return a subscription that receives everything delivered from now on."""
+        subscription = Subscription(streams, self._settings, forming=forming, replay=replay)
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def end(self) -> None:
+        """End every subscription: readers get what is left, then the end."""
+        for subscription in list(self._subscriptions):
+            subscription.end()
+
+    @property
+    def subscribers(self) -> int:
+        """How many readers there are."""
+        return sum(subscription.live for subscription in self._subscriptions)
+
+    def _fan_out(self, deliveries: list[Delivery]) -> None:
+        for subscription in list(self._subscriptions):
+            for delivery in deliveries:
+                subscription.offer(delivery)
+            if not subscription.live:
+                self._subscriptions.discard(subscription)
+                self.lagged += subscription.lagged

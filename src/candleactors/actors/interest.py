@@ -1,0 +1,113 @@
+"""The registry as an actor: owned interest, announced to whoever acts on it, expired in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import trio
+
+from candleactors.actors.child import ChildContext
+from candleactors.actors.waiting import wait_any
+from candleactors.core.registry import Registry, RegistryStatus
+from candleactors.core.sharding import ShardLimits, ShardPlan
+from candleactors.model import Stream
+from candleactors.transport.clock import Clock
+
+
+class Interest:
+    """The feed's one `Registry`, and the news of its changes.
+
+    Changes are made and read synchronously, each in one piece. Who acts on them waits for a new `version` of its venue
+    and then looks at the whole desired state: a change missed is a change seen late, never one lost. The object
+    outlives the actor, which merely expires interests.
+    """
+
+    def __init__(self, limits: Mapping[str, ShardLimits], clock: Clock) -> None:
+        self._registry = Registry(limits)
+        self._clock = clock
+        self._versions = dict.fromkeys(limits, 0)
+        self._news = trio.Event()
+
+    async def run(self, context: ChildContext) -> None:
+        """Expire interests until asked to stop."""
+        context.started()
+        while not context.stopping.is_set():
+            due_s = self._registry.next_expiry()
+            await wait_any(self._news, context.stopping, until_s=math.inf if due_s is None else due_s)
+            self._announce(self._registry.expire(self._clock.monotonic_s()))
+
+    def watch(
+        self, owner: str, streams: Iterable[Stream], *, priority: int = 0, expires_after_s: float | None = None
+    ) -> None:
+        """See `Registry.watch`; `expires_after_s` counts from now."""
+        wanted = tuple(streams)
+        expires_at_s = None if expires_after_s is None else self._clock.monotonic_s() + expires_after_s
+        self._registry.watch(owner, wanted, priority=priority, expires_at_s=expires_at_s)
+        self._announce(dict.fromkeys(stream.venue for stream in wanted))
+
+    def unwatch(self, owner: str, streams: Iterable[Stream] | None = None) -> None:
+        """See `Registry.unwatch`."""
+        self._announce(self._registry.unwatch(owner, streams))
+
+    def park(self, stream: Stream, reason: str) -> bool:
+        """Take a stream out of service with a reason; return whether it was in service. See `Registry.park`."""
+        known = stream in self._registry.parked
+        self._announce(self._registry.park(stream, reason))
+        return not known and stream in self._registry.parked
+
+    def release(self, stream: Stream) -> None:
+        """Put a parked stream back into service; see `Registry.release`."""
+        self._announce(self._registry.release(stream))
+
+    def rotate(self, venue: str, shard_id: int) -> int | None:
+        """See `ShardPlan.rotate`."""
+        successor = self._registry.rotate(venue, shard_id)
+        self._announce([venue])
+        return successor
+
+    def consolidate(self, venue: str) -> int | None:
+        """See `ShardPlan.consolidate`."""
+        retiring = self._registry.consolidate(venue)
+        if retiring is not None:
+            self._announce([venue])
+        return retiring
+
+    def retired(self, venue: str, shard_id: int) -> None:
+        """See `ShardPlan.retired`."""
+        self._registry.retired(venue, shard_id)
+        self._announce([venue])
+
+    def desired(self, venue: str) -> tuple[Stream, ...]:
+        """Return the streams wanted of a venue, highest priority first, without the parked."""
+        return self._registry.desired(venue)
+
+    def plan(self, venue: str) -> ShardPlan:
+        """Return the venue's live plan, to read."""
+        return self._registry.plan(venue)
+
+    def priority(self, stream: Stream) -> int:
+        """Return the highest priority any owner gave the stream."""
+        return self._registry.priority(stream)
+
+    def status(self) -> RegistryStatus:
+        """Return a snapshot."""
+        return self._registry.status()
+
+    def version(self, venue: str) -> int:
+        """Return a number that grows with every change of what is wanted of a venue."""
+        return self._versions[venue]
+
+    async def newer(self, venue: str, version: int) -> int:
+        """Wait until the venue's version differs from `version` and return it."""
+        while self._versions[venue] == version:
+            await self._news.wait()
+        return self._versions[venue]
+
+    def _announce(self, venues: Iterable[str]) -> None:
+        changed = tuple(venues)
+        for venue in changed:
+            self._versions[venue] += 1
+        if changed:
+            news, self._news = self._news, trio.Event()
+            news.set()

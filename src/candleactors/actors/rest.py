@@ -1,0 +1,88 @@
+"""A venue over REST: its clock, its symbols and its rows, within its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+from attrs import define
+
+from candleactors.actors.budget import VenueBudget
+from candleactors.core.continuity import Fetch
+from candleactors.core.venue_clock import VenueClock
+from candleactors.errors import RateLimited
+from candleactors.model import Candle
+from candleactors.transport.clock import Clock
+from candleactors.transport.rest import RestAnswer, RestClient
+from candleactors.venues.base import Codec, RestRequest
+
+
+@define
+class RestCounters:
+    """What happened since the feed began."""
+
+    requests: int = 0
+    rate_limited: int = 0
+    rows: int = 0
+
+
+class VenueRest:
+    """Asks a venue over REST. Passive: it runs nothing of its own and may be used by several tasks.
+
+    Every method raises `RateLimited`, `RequestFailed`, `MalformedMessage`, `VenueError` or, where a symbol is named,
+    `InvalidSymbol`.
+    """
+
+    def __init__(
+        self, codec: Codec, client: RestClient, budget: VenueBudget, clock: Clock, venue_clock: VenueClock
+    ) -> None:
+        self.counters = RestCounters()
+        self._codec = codec
+        self._client = client
+        self._budget = budget
+        self._clock = clock
+        self._venue_clock = venue_clock
+        self._clock_read = trio.Event()
+
+    async def read_clock(self) -> None:
+        """Read the venue's clock into the `VenueClock`."""
+        request = self._codec.server_time()
+        await self._budget.rest(request.weight, priority=1)
+        sent_s = self._clock.monotonic_s()
+        answer = await self._answer(request)
+        server_ms = self._codec.parse_server_time(answer.body)
+        self._venue_clock.observe(server_ms, sent_s, self._clock.monotonic_s())
+        self._clock_read.set()
+
+    async def symbols(self) -> Mapping[str, bool]:
+        """Return every symbol of the venue and whether it trades now."""
+        request = self._codec.symbols()
+        await self._budget.rest(request.weight)
+        return self._codec.parse_symbols((await self._answer(request)).body)
+
+    async def rows(self, fetch: Fetch) -> tuple[list[Candle], int]:
+        """Return the rows a fetch wants and the venue's time when they were asked for.
+
+        A row counts as closed only if its interval was over by then, so this waits until the clock has been read.
+        """
+        await self._clock_read.wait()
+        request = self._codec.klines(fetch.stream, fetch.start_ms, None, fetch.limit)
+        await self._budget.rest(request.weight, priority=-fetch.urgency)
+        venue_now_ms = self._venue_clock.now_ms(self._clock.monotonic_s())
+        assert venue_now_ms is not None, "the clock was read"
+        answer = await self._answer(request)
+        rows = self._codec.parse_klines(fetch.stream, answer.body, venue_now_ms, self._clock.wall_ms())
+        self.counters.rows += len(rows)
+        return rows, venue_now_ms
+
+    async def _answer(self, request: RestRequest) -> RestAnswer:
+        self.counters.requests += 1
+        answer = await self._client.get(request)
+        try:
+            self._codec.check_answer(answer.status, answer.headers, answer.body)
+        except RateLimited as refusal:
+            self.counters.rate_limited += 1
+            self._budget.on_rate_limited(refusal.retry_after_s, refusal.status)
+            raise
+        self._budget.on_answer(self._codec.used_weight(answer.headers))
+        return answer

@@ -1,0 +1,202 @@
+"""The sequencer: the candle contract of all streams of one venue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import asdict, define
+
+from candleactors.actors.child import ChildContext
+from candleactors.actors.delivery import Delivery, Forming
+from candleactors.actors.hub import Hub
+from candleactors.actors.interest import Interest
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.messages import Batch, Fetched, Open, Opened, SequencerMessage, Wish
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules
+from candleactors.core.venue_clock import VenueClock
+from candleactors.model import Candle, Event, Stream
+from candleactors.transport.clock import Clock
+from candleactors.venues.base import Codec
+
+CAPACITY = 256
+"""Batches waiting at most. While the sequencer is behind, connections stop reading, and TCP slows the venue down."""
+_LOOK_EVERY_S = 0.25
+_OPEN_AGAIN_S = 30.0  # an answer that never came, because who owed it was restarted
+
+
+@define
+class SequencerCounters:
+    """What happened since the feed began. `untracked` counts candles of streams that are not followed."""
+
+    messages: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    untracked: int = 0
+    fetches: int = 0
+
+
+class Sequencer:
+    """Follows every desired stream of a venue, whatever connection its messages come from.
+
+    What is deliverable goes to the store writer first and then to the hub, so that whatever a subscriber has seen is on
+    its way to the store. What is missing is asked for through `wishes`; the answers come to `mailbox`.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        rules: ContinuityRules,
+        *,
+        clock: Clock,
+        venue_clock: VenueClock,
+        interest: Interest,
+        store: StoreWriter,
+        hub: Hub,
+        wishes: Mailbox[Wish],
+    ) -> None:
+        self.mailbox: Mailbox[SequencerMessage] = Mailbox(CAPACITY)
+        self.counters = SequencerCounters()
+        self._codec = codec
+        self._rules = rules
+        self._clock = clock
+        self._venue_clock = venue_clock
+        self._interest = interest
+        self._store = store
+        self._hub = hub
+        self._wishes = wishes
+        self._followed: dict[str, Continuity] = {}
+        self._opening: dict[Stream, float] = {}  # streams to follow, to when the store was asked about them
+        self._past = ContinuityCounters()  # of streams no longer followed
+
+    async def run(self, context: ChildContext) -> None:
+        """Sequence until asked to stop, then what is left in the mailbox.
+
+        Starts from the store: a restart loses what was held, and fetches it again.
+        """
+        for continuity in self._followed.values():
+            self._remember(continuity)
+        self._followed, self._opening = {}, {}
+        version, look_at_s = -1, self._clock.monotonic_s()
+        async with self.mailbox.attended(context.stopping):
+            context.started()
+            while not context.stopping.is_set():
+                delivery = Delivery()
+                self._take_in(await self.mailbox.drain(look_at_s), delivery)
+                now_s = self._clock.monotonic_s()
+                if now_s >= look_at_s:
+                    look_at_s = now_s + _LOOK_EVERY_S
+                    version = self._reconcile(version)
+                    self._open(now_s)
+                    self._tick(now_s, delivery)
+                await self._deliver(delivery)
+        delivery = Delivery()
+        self._take_in(self.mailbox.take_all(), delivery)
+        await self._deliver(delivery)
+
+    def totals(self) -> Mapping[str, int]:
+        """Return the counters of all streams together, past ones included."""
+        totals = asdict(self._past)
+        for continuity in self._followed.values():
+            for key, value in asdict(continuity.counters).items():
+                totals[key] += value
+        return totals
+
+    @property
+    def followed(self) -> int:
+        """How many streams are followed."""
+        return len(self._followed)
+
+    @property
+    def repairing(self) -> tuple[Stream, ...]:
+        """The streams that wait for missing candles, or for their beginning."""
+        return tuple(c.stream for c in self._followed.values() if c.repairing) + tuple(self._opening)
+
+    def _take_in(self, messages: Iterable[SequencerMessage], delivery: Delivery) -> None:
+        now_s = self._clock.monotonic_s()
+        horizon_ms = self._venue_clock.horizon_ms(now_s, self._clock.wall_ms())
+        for message in messages:
+            if isinstance(message, Batch):
+                self._on_batch(message, now_s, horizon_ms, delivery)
+            elif isinstance(message, Opened):
+                if self._opening.pop(message.stream, None) is not None:
+                    self._followed[self._codec.stream_name(message.stream)] = Continuity(
+                        message.stream,
+                        self._rules,
+                        now_s,
+                        resume_after_ms=message.resume_after_ms,
+                        gaps=message.gaps,
+                    )
+            elif continuity := self._followed.get(self._codec.stream_name(message.fetch.stream)):
+                if isinstance(message, Fetched):
+                    events = continuity.on_rows(message.fetch, message.rows, now_s, message.venue_now_ms)
+                    _add(continuity.stream, events, delivery)
+                else:
+                    continuity.on_fetch_failed(message.fetch, now_s)
+
+    def _on_batch(self, batch: Batch, now_s: float, horizon_ms: int, delivery: Delivery) -> None:
+        decoded, followed, counters = batch.decoded, self._followed, self.counters
+        counters.messages += decoded.messages
+        counters.rejected += len(decoded.rejected)
+        counters.ignored += decoded.ignored
+        for name, candle in decoded.closed:
+            if (continuity := followed.get(name)) is None:
+                counters.untracked += 1
+            elif events := continuity.on_closed(candle, now_s, horizon_ms):
+                _add(continuity.stream, events, delivery)
+        forming, received_ms = delivery.forming, batch.received_ms
+        for name, wire in decoded.open.items():
+            if (continuity := followed.get(name)) is None:
+                counters.untracked += 1
+            elif continuity.on_open(wire.open_time_ms, now_s, horizon_ms):
+                stream = continuity.stream
+                forming[stream] = Forming(stream, wire, received_ms)
+
+    def _reconcile(self, version: int) -> int:
+        """Follow what is desired and nothing else; return the version of the interest that was looked at."""
+        venue = self._codec.rules.venue
+        current = self._interest.version(venue)
+        if current != version:
+            desired = {self._codec.stream_name(stream): stream for stream in self._interest.desired(venue)}
+            for name in [name for name in self._followed if name not in desired]:
+                self._remember(self._followed.pop(name))
+            wanted = dict.fromkeys(desired.values())
+            self._opening = {stream: at_s for stream, at_s in self._opening.items() if stream in wanted}
+            for name, stream in desired.items():
+                if name not in self._followed:
+                    self._opening.setdefault(stream, 0.0)
+        return current
+
+    def _open(self, now_s: float) -> None:
+        due = tuple(stream for stream, again_s in self._opening.items() if again_s <= now_s)
+        if due and self._wishes.offer(Open(due)):
+            self._opening.update(dict.fromkeys(due, now_s + _OPEN_AGAIN_S))
+
+    def _tick(self, now_s: float, delivery: Delivery) -> None:
+        venue_now_ms = self._venue_clock.now_ms(now_s)
+        for continuity in self._followed.values():
+            if continuity.next_check_s <= now_s:
+                events, fetch = continuity.tick(now_s, venue_now_ms)
+                _add(continuity.stream, events, delivery)
+                if fetch is not None and self._wishes.offer(fetch):
+                    continuity.asked(fetch, now_s)
+                    self.counters.fetches += 1
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        if delivery.events:
+            await self._store.mailbox.put(delivery.events)
+        if delivery.events or delivery.forming:
+            await self._hub.mailbox.put(delivery)
+
+    def _remember(self, continuity: Continuity) -> None:
+        for key, value in asdict(continuity.counters).items():
+            setattr(self._past, key, getattr(self._past, key) + value)
+
+
+def _add(stream: Stream, events: list[Event], delivery: Delivery) -> None:
+    """Append `events`; a forming candle they overtake is not delivered after them."""
+    for event in events:
+        delivery.events.append((stream, event))
+        forming = delivery.forming.get(stream)
+        if forming is not None and isinstance(event, Candle) and forming.open_time_ms <= event.open_time_ms:
+            del delivery.forming[stream]

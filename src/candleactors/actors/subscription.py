@@ -1,0 +1,226 @@
+"""Subscriptions: one reader's view of the feed."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol
+
+import trio
+
+from candleactors.actors.delivery import Delivery, Forming
+from candleactors.errors import FeedClosed, SubscriberLagged
+from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream
+from candleactors.settings import SubscriberSettings
+
+
+class Replay(Protocol):
+    """Stored events that come before live ones."""
+
+    async def batch(self) -> list[tuple[Stream, Event]]:
+        """Return the next stored events, in order per stream; an empty list at the end."""
+        ...
+
+
+class Subscription:
+    """An iterator over the candles, gaps and revisions of some streams.
+
+    Closed candles, gaps and revisions arrive once and in order per stream. Forming candles, where asked for, are
+    conflated: of each stream the newest, at most every ``conflate_s``. A reader that leaves more than ``max_pending``
+    events lying is cut off: the next read raises `SubscriberLagged`, whose cursor resumes without loss.
+
+    Ends with `StopAsyncIteration` when the feed stops in order. One task reads. Forget it or `close` it when done; it
+    is an async context manager too.
+    """
+
+    def __init__(
+        self,
+        streams: Iterable[Stream] | None,
+        settings: SubscriberSettings,
+        *,
+        forming: bool = False,
+        replay: Replay | None = None,
+    ) -> None:
+        """`streams` selects, ``None`` takes all."""
+        self._streams = None if streams is None else frozenset(streams)
+        self._settings = settings
+        self._wants_forming = forming
+        self._replay = replay
+        self._events: deque[tuple[Stream, Event]] = deque()
+        self._forming: dict[Stream, Forming] = {}
+        self._forming_at_s = -math.inf
+        self._given: dict[Stream, int] = {}
+        self._ready: deque[Event] = deque()  # taken by `batch` for the iterator, not yet yielded
+        self._wake = trio.Event()
+        self._asleep_until_s = -math.inf
+        self._lagged: SubscriberLagged | None = None
+        self._ended = False
+        self.malformed = 0
+        """Forming candles that turned out to be impossible and were left out."""
+
+    @property
+    def pending(self) -> int:
+        """Events waiting to be read, forming candles aside."""
+        return len(self._events)
+
+    @property
+    def live(self) -> bool:
+        """Whether the feed still delivers here."""
+        return not self._ended and self._lagged is None
+
+    @property
+    def lagged(self) -> bool:
+        """Whether the reader was cut off."""
+        return self._lagged is not None
+
+    @property
+    def cursor(self) -> Cursor:
+        """How far this reader has come; pass it as ``after=`` to a later `feed.candles`."""
+        cursor = self._lagged.cursor if self._lagged is not None else Cursor(dict(self._given))
+        after = dict(cursor.after)
+        for event in reversed(self._ready):
+            if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
+                after[event.stream] = event.stream.timeframe.previous_open(_first(event))
+        return Cursor(after, cursor.revised)
+
+    async def batch(self) -> list[Event]:
+        """Return everything that is ready, at least one event, waiting for the first. A checkpoint.
+
+        Raises `SubscriberLagged` once after the reader fell behind, and `FeedClosed` once the feed has stopped and
+        everything was read.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._replay is not None:
+                stored = await self._replay.batch()
+                if not stored:
+                    self._replay = None
+                if replayed := [event for stream, event in stored if self._is_news(stream, event)]:
+                    return replayed
+                continue
+            if self._lagged is not None:
+                raise self._lagged
+            if ready := self._take():
+                return ready
+            if self._ended:
+                raise FeedClosed("the feed has stopped")
+            self._asleep_until_s = self._forming_due_s() if self._forming else math.inf
+            with trio.move_on_at(self._asleep_until_s):
+                await self._wake.wait()
+            self._asleep_until_s = -math.inf
+            self._wake = trio.Event()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._ready:
+            try:
+                self._ready.extend(await self.batch())
+            except FeedClosed:
+                raise StopAsyncIteration from None
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return self._ready.popleft()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop receiving; what was not read is dropped. Idempotent."""
+        self._events.clear()
+        self._forming.clear()
+        self.end()
+
+    # -- the hub's side ---------------------------------------------------------------------------------------------
+
+    def offer(self, delivery: Delivery) -> None:
+        """Take in what concerns this reader. Never blocks; cuts the reader off instead."""
+        streams, forming = self._streams, self._forming
+        events = delivery.events
+        if events and streams is not None:
+            events = [pair for pair in events if pair[0] in streams]
+        if events:
+            if len(self._events) + len(events) > self._settings.max_pending:
+                self._cut_off(events)
+                return
+            self._events.extend(events)
+            for stream, event in events:
+                known = forming.get(stream)
+                if known is not None and not isinstance(event, Revision) and known.open_time_ms <= _position(event):
+                    del forming[stream]
+        if self._wants_forming and delivery.forming:
+            if streams is None:
+                forming.update(delivery.forming)
+            else:
+                for stream in delivery.forming.keys() & streams:
+                    forming[stream] = delivery.forming[stream]
+        if events or (forming and self._asleep_until_s > self._forming_due_s()):
+            self._wake.set()
+
+    def end(self) -> None:
+        """Tell the reader that nothing more will come."""
+        self._ended = True
+        self._wake.set()
+
+    # -- in between -------------------------------------------------------------------------------------------------
+
+    def _forming_due_s(self) -> float:
+        return self._forming_at_s + self._settings.conflate_s
+
+    def _take(self) -> list[Event]:
+        ready: list[Event] = []
+        while self._events:
+            stream, event = self._events.popleft()
+            if self._is_news(stream, event):
+                ready.append(event)
+        if self._forming and (now_s := trio.current_time()) >= self._forming_due_s():
+            self._forming_at_s = now_s
+            forming, self._forming = self._forming, {}
+            for item in forming.values():
+                candle = item.candle()
+                if candle is None:
+                    self.malformed += 1
+                else:
+                    ready.append(candle)
+        return ready
+
+    def _is_news(self, stream: Stream, event: Event) -> bool:
+        """Whether `event` was not replayed already; notes the reader's new position."""
+        if isinstance(event, Revision):
+            return True
+        position = _position(event)
+        if position <= self._given.get(stream, -1):
+            return False
+        self._given[stream] = position
+        return True
+
+    def _cut_off(self, events: list[tuple[Stream, Event]]) -> None:
+        after = dict(self._given)
+        revised: dict[tuple[Stream, int], None] = {}
+        for stream, event in (*self._events, *events):
+            if isinstance(event, Revision):
+                revised[stream, event.candle.open_time_ms] = None
+            elif stream not in after:
+                after[stream] = stream.timeframe.previous_open(_first(event))
+        missed = tuple(key for key in revised if key[1] <= after.get(key[0], -1))
+        lost = len(self._events) + len(events)
+        self._lagged = SubscriberLagged(f"fell {lost} events behind and was cut off", Cursor(after, missed))
+        self._events.clear()
+        self._forming.clear()
+        self._wake.set()
+
+
+def _position(event: Candle | Gap) -> int:
+    return event.last_open_ms if isinstance(event, Gap) else event.open_time_ms
+
+
+def _first(event: Candle | Gap) -> int:
+    return event.first_open_ms if isinstance(event, Gap) else event.open_time_ms
