@@ -149,6 +149,8 @@ class _Table:
         self._events: list[SupervisorEvent] = []
         self._news = trio.Event()
         self._announced = False
+        # Shielded, since a cancelled watcher would take the nursery, and with it the orderly end, along.
+        self._watch = trio.CancelScope(shield=True)
 
     async def run(self, context: ChildContext) -> None:
         cancelled: trio.Cancelled | None = None
@@ -168,7 +170,7 @@ class _Table:
                 # Somebody is left only if `on_event` raised: the nursery would wait for them for ever.
                 for incarnation in self._alive.values():
                     incarnation.cancel()
-            nursery.cancel_scope.cancel()
+                self._watch.cancel()
         if self.decisions.cause is not None:
             raise self.decisions.cause
         if cancelled is not None:
@@ -225,9 +227,10 @@ class _Table:
         self._news.set()
 
     async def _await_stop(self, stopping: trio.Event) -> None:
-        await stopping.wait()
-        self.decisions.close()
-        self._news.set()
+        with self._watch:
+            await stopping.wait()
+            self.decisions.close()
+            self._news.set()
 
     def _note_started(self, id: str) -> None:
         self._events += self.decisions.started(id, self._clock.monotonic_s())

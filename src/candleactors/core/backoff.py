@@ -16,7 +16,7 @@ class Backoff:
     def __init__(self, settings: BackoffSettings, uniform: Callable[[], float]) -> None:
         self._settings = settings
         self._uniform = uniform
-        self._next_s = self._first_s()
+        self._next_s = settings.initial_s
 
     def failed(self) -> float:
         """Note a failure and return the wait: in [w·(1-jitter), w] seconds, w growing from `initial_s` to `max_s`."""
@@ -26,7 +26,4 @@ class Backoff:
 
     def reset(self) -> None:
         """Let the next failure be the first again."""
-        self._next_s = self._first_s()
-
-    def _first_s(self) -> float:
-        return min(self._settings.initial_s, self._settings.max_s)
+        self._next_s = self._settings.initial_s
