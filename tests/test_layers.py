@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "candleactors"
 MAY_IMPORT = {
     "errors": {"model"},  # for annotations alone, see test_errors_import_nothing_at_run_time
     "model": {"errors"},
-    "settings": {"errors", "model"},
+    "validators": {"errors"},
+    "settings": {"errors", "model", "validators"},
     "core": {"errors", "model", "settings"},
     "venues": {"errors", "model", "core"},
     "transport": {"errors", "model", "settings", "core", "venues"},

@@ -1,7 +1,7 @@
 """Settings: every limit a user can adjust, as frozen values with the defaults spelled out.
 
 `candleactors.config` reads them from TOML and the environment; embedding programs construct them directly. Durations
-are seconds, counts are counts. Nothing here does I/O.
+are seconds, counts are counts. A value out of range raises `ConfigError`, which names the field. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -9,34 +9,39 @@ from __future__ import annotations
 from pathlib import Path
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, in_, le
 
+from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
+from candleactors.validators import at_least, between, not_blank, one_of, optional, origin, over
 
 
 @frozen
 class BackoffSettings:
     """Waiting between attempts: exponential, capped, jittered, reset after stable uptime."""
 
-    initial_s: float = field(default=0.5, validator=gt(0))
-    factor: float = field(default=2.0, validator=ge(1))
-    max_s: float = field(default=60.0, validator=gt(0))
-    jitter: float = field(default=0.3, validator=[ge(0), le(1)])
+    initial_s: float = field(default=0.5, validator=over(0))
+    factor: float = field(default=2.0, validator=at_least(1))
+    max_s: float = field(default=60.0, validator=over(0))
+    jitter: float = field(default=0.3, validator=between(0, 1))
     """Share of each wait that is random: a wait of w lies in [w·(1-jitter), w]."""
-    stable_after_s: float = field(default=60.0, validator=ge(0))
+    stable_after_s: float = field(default=60.0, validator=at_least(0))
     """Uptime after which a failure counts as the first again."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_s < self.initial_s:
+            raise ConfigError(f"{self.max_s:g} is less than initial_s ({self.initial_s:g})", key="max_s")
 
 
 @frozen
 class SupervisionSettings:
     """When supervisors give up and how long a stop may take."""
 
-    max_restarts: int = field(default=10, validator=ge(0))
-    restart_window_s: float = field(default=60.0, validator=gt(0))
-    breaker_failures: int = field(default=8, validator=ge(1))
+    max_restarts: int = field(default=10, validator=at_least(0))
+    restart_window_s: float = field(default=60.0, validator=over(0))
+    breaker_failures: int = field(default=8, validator=at_least(1))
     """Failures in a row, without stable uptime between, after which a child rests for `breaker_rest_s`."""
-    breaker_rest_s: float = field(default=120.0, validator=gt(0))
-    drain_s: float = field(default=10.0, validator=gt(0))
+    breaker_rest_s: float = field(default=120.0, validator=over(0))
+    drain_s: float = field(default=10.0, validator=over(0))
     """Most seconds an orderly stop of the whole feed takes before what remains is cancelled."""
 
 
@@ -44,19 +49,19 @@ class SupervisionSettings:
 class HealthSettings:
     """When a stream is checked over REST, and when its connection is restarted."""
 
-    interval_s: float = field(default=30.0, validator=gt(0))
+    interval_s: float = field(default=30.0, validator=over(0))
     """Between two looks at every stream."""
-    stale_after_s: float = field(default=120.0, validator=gt(0))
+    stale_after_s: float = field(default=120.0, validator=over(0))
     """Silence after which a stream is checked over REST."""
-    first_data_s: float = field(default=60.0, validator=gt(0))
+    first_data_s: float = field(default=60.0, validator=over(0))
     """Silence after an acknowledged subscription after which a stream is checked over REST."""
-    close_grace_s: float = field(default=3.0, validator=gt(0))
+    close_grace_s: float = field(default=3.0, validator=over(0))
     """How long after its boundary a closed candle may arrive before REST is asked for it."""
-    idle_s: float = field(default=30.0, validator=gt(0))
+    idle_s: float = field(default=30.0, validator=over(0))
     """Seconds without a single byte after which a connection is probed with a ping; as many again, and it is dead."""
-    sick_share: float = field(default=0.5, validator=[gt(0), le(1)])
+    sick_share: float = field(default=0.5, validator=between(0, 1, exclusive=True))
     """Share of sick streams from which the whole connection is restarted instead of resubscribing them."""
-    audit_interval_s: float = field(default=300.0, validator=gt(0))
+    audit_interval_s: float = field(default=300.0, validator=over(0))
     """Between two comparisons with the venue's own list of subscriptions, where it has one."""
 
 
@@ -64,14 +69,14 @@ class HealthSettings:
 class RepairSettings:
     """How holes are filled over REST."""
 
-    history: int = field(default=200, validator=ge(0))
+    history: int = field(default=200, validator=at_least(0))
     """Closed candles fetched for a stream that the store does not know yet."""
-    deadline_s: float = field(default=30.0, validator=gt(0))
+    deadline_s: float = field(default=30.0, validator=over(0))
     """Without progress for so long, a hole is delivered as a `Gap`; its repair follows as `Revision`s."""
-    workers: int = field(default=4, validator=ge(1))
+    workers: int = field(default=4, validator=at_least(1))
     """Concurrent REST requests per venue."""
-    request_timeout_s: float = field(default=10.0, validator=gt(0))
-    clock_interval_s: float = field(default=300.0, validator=gt(0))
+    request_timeout_s: float = field(default=10.0, validator=over(0))
+    clock_interval_s: float = field(default=300.0, validator=over(0))
     """Between two readings of the venue's clock."""
 
 
@@ -82,26 +87,28 @@ class VenueSettings:
     symbols: tuple[str, ...] = ()
     timeframes: tuple[Timeframe, ...] = (Timeframe("1m"),)
     testnet: bool = False
-    websocket_url: str | None = None
-    rest_url: str | None = None
-    streams_per_connection: int = field(default=500, validator=ge(1))
-    max_connections: int = field(default=20, validator=ge(1))
+    websocket_url: str | None = field(default=None, validator=optional(origin("wss", "ws")))
+    """``wss://host[:port]`` to use instead of the venue's own, for example a simulator's."""
+    rest_url: str | None = field(default=None, validator=optional(origin("https", "http")))
+    """``https://host[:port]`` likewise."""
+    streams_per_connection: int = field(default=500, validator=at_least(1))
+    max_connections: int = field(default=20, validator=at_least(1))
     """Streams beyond ``max_connections × streams_per_connection`` wait, lowest priority first."""
-    rotate_after_s: float | None = field(default=23 * 3600.0)
+    rotate_after_s: float | None = field(default=23 * 3600.0, validator=optional(over(0)))
     """Connections are replaced, make-before-break, at this age; ``None``: only when the venue says so."""
-    flowing_timeout_s: float = field(default=60.0, validator=gt(0))
+    flowing_timeout_s: float = field(default=60.0, validator=over(0))
     """How long a replacement may take to carry every stream before the old connection is closed anyway."""
-    handshake_timeout_s: float = field(default=15.0, validator=gt(0))
-    ack_timeout_s: float = field(default=10.0, validator=gt(0))
-    names_per_request: int | None = None
-    messages_per_s: float | None = None
-    connects: int | None = None
-    connects_window_s: float | None = None
-    rest_weight_per_minute: int | None = None
-    coalesce_s: float = field(default=0.005, validator=ge(0))
+    handshake_timeout_s: float = field(default=15.0, validator=over(0))
+    ack_timeout_s: float = field(default=10.0, validator=over(0))
+    names_per_request: int | None = field(default=None, validator=optional(at_least(1)))
+    messages_per_s: float | None = field(default=None, validator=optional(over(0)))
+    connects: int | None = field(default=None, validator=optional(at_least(1)))
+    connects_window_s: float | None = field(default=None, validator=optional(over(0)))
+    rest_weight_per_minute: int | None = field(default=None, validator=optional(at_least(1)))
+    coalesce_s: float = field(default=0.005, validator=at_least(0))
     """Pause before each read, so that one wake handles many messages."""
-    max_message_bytes: int = field(default=1 << 20, validator=ge(1024))
-    unknown_symbols: str = field(default="refuse", validator=in_(("refuse", "park")))
+    max_message_bytes: int = field(default=1 << 20, validator=at_least(1024))
+    unknown_symbols: str = field(default="refuse", validator=one_of("refuse", "park"))
     """At start: end with an error (``refuse``) or go on without them (``park``). At run time they are parked."""
 
 
@@ -109,11 +116,11 @@ class VenueSettings:
 class StoreSettings:
     """Where closed candles go."""
 
-    path: Path = Path("candles.sqlite")
-    flush_interval_s: float = field(default=0.25, validator=ge(0))
-    batch: int = field(default=5_000, validator=ge(1))
+    path: Path = field(default=Path("candles.sqlite"), validator=not_blank)
+    flush_interval_s: float = field(default=0.25, validator=at_least(0))
+    batch: int = field(default=5_000, validator=at_least(1))
     """Most rows of one transaction."""
-    max_pending: int = field(default=200_000, validator=ge(1))
+    max_pending: int = field(default=200_000, validator=at_least(1))
     """Rows kept in memory while the store cannot be written."""
 
 
@@ -121,9 +128,9 @@ class StoreSettings:
 class SubscriberSettings:
     """What a subscriber may leave lying."""
 
-    max_pending: int = field(default=100_000, validator=ge(1))
+    max_pending: int = field(default=100_000, validator=at_least(1))
     """Undelivered closed candles, gaps and revisions at which a subscriber is cut off."""
-    conflate_s: float = field(default=0.1, validator=ge(0))
+    conflate_s: float = field(default=0.1, validator=at_least(0))
     """Forming candles of a stream are delivered at most this often; closed ones at once."""
 
 
@@ -131,8 +138,8 @@ class SubscriberSettings:
 class LogSettings:
     """Structured logs on stderr."""
 
-    level: str = field(default="info", validator=in_(("debug", "info", "warning", "error")))
-    format: str = field(default="console", validator=in_(("console", "json")))
+    level: str = field(default="info", validator=one_of("debug", "info", "warning", "error"))
+    format: str = field(default="console", validator=one_of("console", "json"))
 
 
 @frozen
@@ -150,3 +157,8 @@ class Settings:
     log: LogSettings = LogSettings()
     status_socket: Path | None = None
     """Unix socket on which a running daemon answers ``candleactors status``; ``None``: beside the store."""
+
+    @property
+    def socket_path(self) -> Path:
+        """The Unix socket of ``candleactors status``: `status_socket`, else the store's path with ``.sock`` added."""
+        return self.status_socket or self.store.path.with_name(self.store.path.name + ".sock")

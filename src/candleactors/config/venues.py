@@ -1,0 +1,102 @@
+"""Settings against what each venue knows and allows; no network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Final
+
+from candleactors import venues
+from candleactors.errors import ConfigError, InvalidSymbol, InvalidTimeframe
+from candleactors.model import Stream, Timeframe
+from candleactors.settings import Settings, VenueSettings
+from candleactors.validators import quoted
+from candleactors.venues.base import Codec, VenueRules
+
+_SEPARATORS: Final = str.maketrans("", "", "/-_:. ")
+
+
+def check_venues(settings: Settings) -> None:
+    """Raise `ConfigError` for a venue, timeframe or symbol that cannot exist, or a limit above the venue's own."""
+    for name, venue in settings.venues.items():
+        key = f"venues.{name}"
+        try:
+            codec = venues.codec(name)
+        except ConfigError as error:
+            known = "" if error.nearest else f"; there are {', '.join(venues.names())}"
+            raise ConfigError(error.problem + known, key=key, nearest=error.nearest) from None
+        _check_timeframes(codec.rules, venue, key)
+        _check_symbols(codec, venue, key)
+        _check_limits(codec.rules, venue, key)
+
+
+def _check_timeframes(rules: VenueRules, venue: VenueSettings, key: str) -> None:
+    key = f"{key}.timeframes"
+    if not venue.timeframes:
+        raise ConfigError("empty; a stream needs at least one timeframe", key=key)
+    for index, timeframe in enumerate(venue.timeframes):
+        if timeframe not in rules.timeframes:
+            native = ", ".join(str(native) for native in rules.timeframes)
+            raise InvalidTimeframe(
+                f'"{timeframe}" is not a timeframe of {rules.title} ({native})',
+                key=f"{key}[{index}]",
+                nearest=str(_nearest_timeframe(timeframe, rules.timeframes)),
+            )
+    _check_twice(venue.timeframes, key)
+
+
+def _nearest_timeframe(wanted: Timeframe, native: Iterable[Timeframe]) -> Timeframe:
+    def ratio(timeframe: Timeframe) -> float:
+        return max(timeframe.nominal_ms, wanted.nominal_ms) / min(timeframe.nominal_ms, wanted.nominal_ms)
+
+    return min(native, key=ratio)
+
+
+def _check_symbols(codec: Codec, venue: VenueSettings, key: str) -> None:
+    key = f"{key}.symbols"
+    for index, symbol in enumerate(venue.symbols):
+        try:
+            codec.stream_name(Stream(codec.rules.venue, symbol, codec.rules.timeframes[0]))
+        except InvalidSymbol as error:
+            near = _nearest_symbol(codec, symbol) or error.nearest
+            raise InvalidSymbol(error.problem, key=f"{key}[{index}]", nearest=near) from None
+    _check_twice(venue.symbols, key)
+
+
+def _nearest_symbol(codec: Codec, symbol: str) -> str | None:
+    """Return `symbol` in the spelling of venues that join both currencies, if that is a symbol's shape."""
+    joined = symbol.translate(_SEPARATORS).upper()
+    try:
+        codec.stream_name(Stream(codec.rules.venue, joined, codec.rules.timeframes[0]))
+    except InvalidSymbol:
+        return None
+    return joined
+
+
+def _check_twice(items: Iterable[Hashable], key: str) -> None:
+    seen: set[Hashable] = set()
+    for index, item in enumerate(items):
+        if item in seen:
+            raise ConfigError(f"{quoted(str(item))} is listed twice", key=f"{key}[{index}]")
+        seen.add(item)
+
+
+def _check_limits(rules: VenueRules, venue: VenueSettings, key: str) -> None:
+    ceilings: tuple[tuple[str, float | None, float | None], ...] = (
+        ("streams_per_connection", venue.streams_per_connection, rules.max_streams_per_connection),
+        ("names_per_request", venue.names_per_request, rules.max_names_per_request),
+        ("messages_per_s", venue.messages_per_s, rules.messages_per_s),
+        ("connects", venue.connects, rules.connects),
+        ("rest_weight_per_minute", venue.rest_weight_per_minute, rules.rest_weight_per_minute),
+        ("rotate_after_s", venue.rotate_after_s, rules.lifetime_s),
+    )
+    for name, value, ceiling in ceilings:
+        if value is not None and ceiling is not None and value > ceiling:
+            raise ConfigError(f"{value:g} is more than {rules.title} allows ({ceiling:g})", key=f"{key}.{name}")
+    connects = venue.connects or rules.connects
+    window_s = venue.connects_window_s or rules.connects_window_s
+    if connects * rules.connects_window_s > rules.connects * window_s:
+        raise ConfigError(
+            f"{connects} connects in {window_s:g} s is more than {rules.title} allows"
+            f" ({rules.connects} in {rules.connects_window_s:g} s)",
+            key=f"{key}.connects_window_s",
+        )

@@ -1,0 +1,360 @@
+"""Configuration: what is read, and that each mistake is one line with the place, the bad value and the right one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candleactors.config import check_venues, load
+from candleactors.config.structure import structure
+from candleactors.errors import ConfigError
+from candleactors.model import Timeframe
+from candleactors.settings import HealthSettings, Settings, VenueSettings
+
+FULL = """
+status_socket = "run/status.sock"
+
+[venues.binance-spot]
+symbols = ["BTCUSDT", "ETHUSDT", "币安人生USDT"]
+timeframes = ["1s", "1m", "1M"]
+testnet = true
+websocket_url = "ws://127.0.0.1:9443"
+rest_url = "http://[::1]:8080/"
+rotate_after_s = "none"
+messages_per_s = 4
+
+[venues.binance-usdm]
+symbols = ["BTCUSDT_260327"]
+
+[health]
+stale_after_s = 90
+
+[store]
+path = "data/candles.sqlite"
+
+[log]
+format = "json"
+"""
+
+
+def loaded(text: str, folder: Path, environ: dict[str, str] | None = None) -> Settings:
+    path = folder / "config.toml"
+    path.write_bytes(text.encode())
+    return load(path, environ or {})
+
+
+def mistake(text: str, folder: Path, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loaded(text, folder, environ)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.removeprefix(f"{folder}/")
+
+
+def test_defaults_without_a_file() -> None:
+    assert load(None, {}) == Settings()
+
+
+def test_everything_is_read(tmp_path: Path) -> None:
+    settings = loaded(FULL, tmp_path)
+    spot = settings.venues["binance-spot"]
+    assert spot.symbols == ("BTCUSDT", "ETHUSDT", "币安人生USDT")
+    assert spot.timeframes == (Timeframe("1s"), Timeframe("1m"), Timeframe("1M"))
+    assert (spot.testnet, spot.websocket_url, spot.rest_url) == (True, "ws://127.0.0.1:9443", "http://[::1]:8080/")
+    assert spot.rotate_after_s is None
+    assert isinstance(spot.messages_per_s, float)
+    assert settings.venues["binance-usdm"] == VenueSettings(symbols=("BTCUSDT_260327",))
+    assert settings.health == HealthSettings(stale_after_s=90.0)
+    assert settings.store.path == Path("data/candles.sqlite")
+    assert settings.log.format == "json"
+    assert settings.socket_path == Path("run/status.sock")
+    assert Settings().socket_path == Path("candles.sqlite.sock")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[venues.binance-spot]\ntimeframes = ["1m", "1min"]',
+            'config.toml: venues.binance-spot.timeframes[1]: "1min" is not a timeframe; did you mean "1m"?',
+        ),
+        (
+            '[venues.binance-spot]\ntimeframes = ["7m"]',
+            'config.toml: venues.binance-spot.timeframes[0]: "7m" is not a timeframe of Binance Spot (1s, 1m, 3m, 5m,'
+            ' 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 3d, 1w, 1M); did you mean "5m"?',
+        ),
+        (
+            '[venues.binance-usdm]\ntimeframes = ["1s"]',
+            'config.toml: venues.binance-usdm.timeframes[0]: "1s" is not a timeframe of Binance USD-M Futures (1m, 3m,'
+            ' 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 3d, 1w, 1M); did you mean "1m"?',
+        ),
+        (
+            "[venues.binance-spot]\ntimeframes = []",
+            "config.toml: venues.binance-spot.timeframes: empty; a stream needs at least one timeframe",
+        ),
+        (
+            '[venues.binance-spot]\ntimeframes = ["1m", "1h", "1m"]',
+            'config.toml: venues.binance-spot.timeframes[2]: "1m" is listed twice',
+        ),
+        (
+            '[venues.binance-spot]\nsymbols = ["BTCUSDT", "BTCUSDT"]',
+            'config.toml: venues.binance-spot.symbols[1]: "BTCUSDT" is listed twice',
+        ),
+        *(
+            (
+                f'[venues.binance-spot]\nsymbols = ["{symbol}"]',
+                f'config.toml: venues.binance-spot.symbols[0]: "{symbol}" is not a symbol of Binance Spot;'
+                ' did you mean "BTCUSDT"?',
+            )
+            for symbol in ("BTC/USDT", "btc-usdt", "btcusdt", " BTCUSDT", "BTC:USDT")
+        ),
+        (
+            '[venues.binance-spot]\nsymbols = "BTCUSDT"',
+            'config.toml: venues.binance-spot.symbols: "BTCUSDT" is not a list; write ["BTCUSDT"]',
+        ),
+        (
+            "[venues.binance-spot]\nsymbols = [1]",
+            "config.toml: venues.binance-spot.symbols[0]: 1 is not a text in quotes",
+        ),
+        (
+            "[venues.binance-sopt]\n",
+            'config.toml: venues.binance-sopt: "binance-sopt" is not a venue; did you mean "binance-spot"?',
+        ),
+        (
+            "[venues.kraken]\n",
+            'config.toml: venues.kraken: "kraken" is not a venue; there are binance-spot, binance-usdm',
+        ),
+        ("venues = []", "config.toml: venues: [] is not a table"),
+        ("[venues]\nbinance-spot = 1", "config.toml: venues.binance-spot: 1 is not a table"),
+        ("health = 3", "config.toml: health: 3 is not a table"),
+        (
+            "[health]\nstale_after = 90",
+            'config.toml: health.stale_after: unknown key; did you mean "stale_after_s"?',
+        ),
+        ("[helth]\n", 'config.toml: helth: unknown key; did you mean "health"?'),
+        (
+            "[store]\nxyz = 1",
+            "config.toml: store.xyz: unknown key; here are path, flush_interval_s, batch, max_pending",
+        ),
+        (
+            '[venues.binance-spot]\ntimeframe = ["1m"]',
+            'config.toml: venues.binance-spot.timeframe: unknown key; did you mean "timeframes"?',
+        ),
+        (
+            '[health]\nstale_after_s = "90"',
+            'config.toml: health.stale_after_s: "90" is not a number; write it without quotes',
+        ),
+        ('[health]\nstale_after_s = "soon"', 'config.toml: health.stale_after_s: "soon" is not a number'),
+        ("[health]\nstale_after_s = true", "config.toml: health.stale_after_s: true is not a number"),
+        ("[health]\nstale_after_s = 0", "config.toml: health.stale_after_s: 0.0 is not greater than 0"),
+        ("[health]\nstale_after_s = nan", "config.toml: health.stale_after_s: nan is not greater than 0"),
+        ("[health]\nstale_after_s = inf", "config.toml: health.stale_after_s: inf is not greater than 0"),
+        (
+            "[health]\nsick_share = 1.5",
+            "config.toml: health.sick_share: 1.5 is not greater than 0 and at most 1",
+        ),
+        ("[backoff]\njitter = -1", "config.toml: backoff.jitter: -1.0 is not from 0 to 1"),
+        (
+            "[backoff]\ninitial_s = 100",
+            "config.toml: backoff.max_s: 60 is less than initial_s (100)",
+        ),
+        ("[repair]\nworkers = 1.5", "config.toml: repair.workers: 1.5 is not a whole number"),
+        ("[repair]\nworkers = 0", "config.toml: repair.workers: 0 is not at least 1"),
+        ("[store]\nbatch = 10000000000000000000", "config.toml: store.batch: 10000000000000000000 is too large"),
+        ('[store]\npath = ""', 'config.toml: store.path: "." names no file'),
+        ("[store]\npath = 7", "config.toml: store.path: 7 is not a text in quotes"),
+        (
+            '[log]\nlevel = "warn"',
+            'config.toml: log.level: "warn" is not one of "debug", "info", "warning", "error"; did you mean "warning"?',
+        ),
+        (
+            '[venues.binance-spot]\ntestnet = "yes"',
+            'config.toml: venues.binance-spot.testnet: "yes" is not true or false',
+        ),
+        (
+            '[venues.binance-spot]\nunknown_symbols = "ignore"',
+            'config.toml: venues.binance-spot.unknown_symbols: "ignore" is not one of "refuse", "park"',
+        ),
+        (
+            "[venues.binance-spot]\nstreams_per_connection = 2000",
+            "config.toml: venues.binance-spot.streams_per_connection: 2000 is more than Binance Spot allows (1024)",
+        ),
+        (
+            "[venues.binance-spot]\nmessages_per_s = 10",
+            "config.toml: venues.binance-spot.messages_per_s: 10 is more than Binance Spot allows (5)",
+        ),
+        (
+            "[venues.binance-usdm]\nrotate_after_s = 90000",
+            "config.toml: venues.binance-usdm.rotate_after_s: 90000 is more than Binance USD-M Futures allows (86400)",
+        ),
+        (
+            "[venues.binance-spot]\nconnects_window_s = 60",
+            "config.toml: venues.binance-spot.connects_window_s: 300 connects in 60 s is more than Binance Spot allows"
+            " (300 in 300 s)",
+        ),
+        (
+            '[venues.binance-spot]\nwebsocket_url = "https://127.0.0.1:9443"',
+            'config.toml: venues.binance-spot.websocket_url: "https://127.0.0.1:9443" is not of the form'
+            ' wss://host[:port] or ws://host[:port]; did you mean "wss://127.0.0.1:9443"?',
+        ),
+        (
+            '[venues.binance-spot]\nwebsocket_url = "ws://localhost:1/stream?apiKey=hunter2"',
+            'config.toml: venues.binance-spot.websocket_url: "ws://localhost:1/stream" is not of the form'
+            ' wss://host[:port] or ws://host[:port]; did you mean "ws://localhost:1"?',
+        ),
+        (
+            '[venues.binance-spot]\nrest_url = "127.0.0.1"',
+            'config.toml: venues.binance-spot.rest_url: "127.0.0.1" is not of the form'
+            " https://host[:port] or http://host[:port]",
+        ),
+        (
+            '[venues.binance-spot]\nrest_url = "http://host:99999"',
+            'config.toml: venues.binance-spot.rest_url: "http://host:99999" is not of the form'
+            " https://host[:port] or http://host[:port]",
+        ),
+        (
+            '[venues.binance-spot]\nrest_url = "http://me:hunter2@host"',
+            "config.toml: venues.binance-spot.rest_url: a URL here holds no user name or password;"
+            " write https://host[:port] or http://host[:port]",
+        ),
+    ],
+)
+def test_mistakes_in_a_file(text: str, message: str, tmp_path: Path) -> None:
+    assert mistake(text, tmp_path) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[health]\nx = = 1", "line 2, column 5"),
+        ("[health", "end of document"),
+        ("[health]\nidle_s = 1\nidle_s = 2\n", "line 3, column 11"),
+        ("[health]\nidle_s = 1\n[health]\n", "line 3, column 8"),
+    ],
+)
+def test_what_is_no_toml_is_reported_with_its_place(text: str, place: str, tmp_path: Path) -> None:
+    assert re.fullmatch(rf"config\.toml: {place}: \S.*", mistake(text, tmp_path))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read: No such file or directory"):
+        load(tmp_path / "absent.toml", {})
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
+        load(tmp_path, {})
+    (tmp_path / "config.toml").write_bytes(b'[log]\nlevel = "\xff"')
+    with pytest.raises(ConfigError, match=r"config\.toml: line 2: not UTF-8"):
+        load(tmp_path / "config.toml", {})
+
+
+def test_variables_override_the_file(tmp_path: Path) -> None:
+    settings = loaded(
+        FULL,
+        tmp_path,
+        {
+            "CANDLEACTORS_HEALTH__STALE_AFTER_S": "75.5",
+            "CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS": "SOLUSDT, XRPUSDT",
+            "CANDLEACTORS_VENUES__BINANCE_SPOT__TESTNET": "false",
+            "CANDLEACTORS_VENUES__BINANCE_SPOT__ROTATE_AFTER_S": "3600",
+            "CANDLEACTORS_VENUES__BINANCE_SPOT__REST_URL": "none",
+            "CANDLEACTORS_REPAIR__WORKERS": "2",
+            "CANDLEACTORS_STATUS_SOCKET": "other.sock",
+            "CANDLEACTORS_RECORDED": "/somewhere",
+            "_CANDLEACTORS_COMPLETE": "bash_source",
+            "PATH": "/bin",
+        },
+    )
+    spot = settings.venues["binance-spot"]
+    assert spot.symbols == ("SOLUSDT", "XRPUSDT")
+    assert (spot.testnet, spot.rotate_after_s, spot.rest_url) == (False, 3600.0, None)
+    assert spot.timeframes[0] == Timeframe("1s")
+    assert settings.health.stale_after_s == 75.5
+    assert settings.repair.workers == 2
+    assert settings.socket_path == Path("other.sock")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "CANDLEACTORS_HEALTH__STALE_AFTER_S",
+            "soon",
+            'CANDLEACTORS_HEALTH__STALE_AFTER_S: health.stale_after_s: "soon" is not a number',
+        ),
+        (
+            "CANDLEACTORS_HEALTH__STALE_AFTER_S",
+            "-1",
+            "CANDLEACTORS_HEALTH__STALE_AFTER_S: health.stale_after_s: -1.0 is not greater than 0",
+        ),
+        (
+            "CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS",
+            "BTCUSDT,eth/usdt",
+            'CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS: venues.binance-spot.symbols[1]: "eth/usdt" is not a symbol of'
+            ' Binance Spot; did you mean "ETHUSDT"?',
+        ),
+        (
+            "CANDLEACTORS_HEALTH__STALE",
+            "1",
+            'CANDLEACTORS_HEALTH__STALE: no such setting; did you mean "CANDLEACTORS_HEALTH__STALE_AFTER_S"?',
+        ),
+        (
+            "CANDLEACTORS_HEALTH_STALE_AFTER_S",
+            "1",
+            'CANDLEACTORS_HEALTH_STALE_AFTER_S: no such setting; did you mean "CANDLEACTORS_HEALTH__STALE_AFTER_S"?',
+        ),
+        ("CANDLEACTORS_QQQ__X", "1", "CANDLEACTORS_QQQ__X: qqq: unknown key"),
+        ("CANDLEACTORS_HEALTH__IDLE_S__X", "1", "CANDLEACTORS_HEALTH__IDLE_S__X: health.idle_s.x: unknown key"),
+        ("CANDLEACTORS_HEALTH", "1", "CANDLEACTORS_HEALTH: health is a table; add __ and one of its keys"),
+        (
+            "CANDLEACTORS_VENUES__BINANCE_SOPT__SYMBOLS",
+            "BTCUSDT",
+            'venues.binance-sopt: "binance-sopt" is not a venue; did you mean "binance-spot"?',
+        ),
+    ],
+)
+def test_mistakes_in_variables(name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {name: value})
+    assert str(caught.value) == message
+
+
+def test_a_variable_does_not_hide_a_file_of_the_wrong_shape(tmp_path: Path) -> None:
+    assert mistake("health = 3", tmp_path, {"CANDLEACTORS_HEALTH__IDLE_S": "1"}) == (
+        "config.toml: health: 3 is not a table"
+    )
+
+
+def test_settings_made_by_hand_are_checked_as_well() -> None:
+    with pytest.raises(ConfigError, match=r"^interval_s: 0 is not greater than 0$"):
+        HealthSettings(interval_s=0)
+    with pytest.raises(ConfigError, match="binance-sopt"):
+        check_venues(Settings(venues={"binance-sopt": VenueSettings()}))
+
+
+toml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+keys = st.sampled_from(
+    ["venues", "binance-spot", "symbols", "timeframes", "rest_url", "health", "idle_s", "log", "store"]
+)
+
+
+@given(
+    st.dictionaries(
+        keys, toml_values | st.dictionaries(keys, toml_values | st.dictionaries(keys, toml_values)), max_size=3
+    )
+)
+def test_anything_is_either_settings_or_one_line(table: dict[str, object]) -> None:
+    caught: ConfigError | None = None
+    try:
+        check_venues(structure(table))
+    except ConfigError as error:
+        caught = error
+    if caught is not None:
+        assert caught.key
+        assert re.fullmatch(r"[^\n]+", str(caught))
