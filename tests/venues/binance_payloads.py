@@ -55,7 +55,7 @@ def event(
 
 
 def dumps(message: Any) -> bytes:
-    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def combined(payload: dict[str, Any], name: str | None = None) -> bytes:

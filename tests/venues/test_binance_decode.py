@@ -288,7 +288,7 @@ class TestReplies:
     def test_a_long_reason_is_cut(self) -> None:
         (reply,) = decode(dumps({"error": {"code": 2, "msg": "x" * 9_000}, "id": 1})).replies
         assert isinstance(reply, Refused)
-        assert reply.message == "x" * 200
+        assert reply.message == "x" * 200 + "…"
 
 
 BAD_IN_KLINE: dict[str, list[Any]] = {
@@ -410,6 +410,8 @@ class TestNonsense:
             kline().replace(b'"B":"0"', b'"B":"\xff"'),
             kline(closed=True).replace(b'"B":"0"', b'"B":"\xc0\x80"'),
             kline().replace(b"BTCUSDT", b"BTC\x00USDT"),
+            kline(closed=True).replace(b'"B":"0"', b'"B":"\\ud800"'),
+            b'{"result":["\\uDC00"],"id":1}',
             b"9" * 50_000,
             b'{"result":null,"id":' + b"9" * 50_000 + b"}",
             kline().replace(b'"n":2', b'"n":' + b"9" * 50_000),

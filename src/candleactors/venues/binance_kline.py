@@ -144,7 +144,7 @@ class KlineEvent(
                     )
                 except ValueError as error:
                     problem = str(error)
-        raise MalformedMessage(problem, msgspec.json.encode(self))
+        raise MalformedMessage(problem, repr(self))
 
 
 class CombinedKline(msgspec.Struct, gc=False):

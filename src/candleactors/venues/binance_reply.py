@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from attrs import frozen
 
+from candleactors.errors import excerpt
 from candleactors.venues.base import Acked, ClosingSoon, Listed, Refused, Reply
 from candleactors.venues.binance_kline import KlineEvent
 
@@ -37,15 +38,19 @@ class KlineMessage:
 Meaning: TypeAlias = Reply | ClosingSoon | Ignored | KlineMessage
 
 _IGNORED: Final = Ignored()
-_MAX_REASON: Final = 200
 
 
 def strict_json(raw: bytes) -> Any:
     """Return the parsed JSON; raises `ValueError` for anything RFC 8259 forbids or leaves open, duplicate keys too."""
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("half a surrogate pair") from None
+    return value
 
 
 def understand(raw: bytes) -> Meaning:
@@ -110,7 +115,7 @@ def _refusal(error: Any, request_id: int | None) -> Refused:
     if isinstance(error, dict):
         code, reason = error.get("code"), error.get("msg")
         if type(code) is int and isinstance(reason, str):
-            return Refused(request_id, code, reason[:_MAX_REASON])
+            return Refused(request_id, code, excerpt(reason))
     raise ValueError("an unknown kind of error reply")
 
 

@@ -111,7 +111,12 @@ def parse_server_time(body: bytes) -> int:
 
 def parse_symbols(body: bytes) -> dict[str, bool]:
     """Return every symbol and whether its status is ``TRADING``; raises `MalformedMessage`."""
-    return {s.symbol: s.status == "TRADING" for s in _decode(_SYMBOLS, body, MAX_SYMBOLS_BYTES).symbols}
+    symbols = {s.symbol: s.status == "TRADING" for s in _decode(_SYMBOLS, body, MAX_SYMBOLS_BYTES).symbols}
+    try:
+        "".join(symbols).encode("utf-8")
+    except UnicodeEncodeError:
+        raise MalformedMessage("a symbol that is not Unicode text", body) from None
+    return symbols
 
 
 def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -165,4 +170,4 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes, limit: int) -> _T:
 
 
 def _refuse_row(problem: str, row: _Row) -> NoReturn:
-    raise MalformedMessage(problem, msgspec.json.encode(row))
+    raise MalformedMessage(problem, repr(row))
