@@ -30,45 +30,52 @@ class PipeStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data`, waiting while the pipe is full. Raises `trio.BrokenResourceError` once the peer is closed."""
-        await trio.lowlevel.checkpoint()
         channel, left = self._outgoing, memoryview(data)
-        while True:
-            if self._closed or channel.ended:
-                raise trio.ClosedResourceError
-            if channel.deaf:
-                raise trio.BrokenResourceError
-            room = max(0, channel.capacity - len(channel.data))
-            channel.data += left[:room]
-            left = left[room:]
-            channel.changed.unpark_all()
-            if not left:
-                return
-            await channel.changed.park()
+        with channel.sending:
+            await trio.lowlevel.checkpoint()
+            while True:
+                self._check_open()
+                room = max(0, channel.capacity - len(channel.data))
+                channel.data += left[:room]
+                left = left[room:]
+                channel.changed.unpark_all()
+                if not left:
+                    return
+                await channel.changed.park()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the pipe has room."""
-        await trio.lowlevel.checkpoint()
         channel = self._outgoing
-        while len(channel.data) >= channel.capacity and not channel.deaf and not self._closed:
-            await channel.changed.park()
+        with channel.sending:
+            await trio.lowlevel.checkpoint()
+            self._check_open()
+            while len(channel.data) >= channel.capacity and not channel.deaf:
+                await channel.changed.park()
+                self._check_open()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return what there is, up to `max_bytes`, waiting for the first byte; ``b""`` at the end of the stream."""
-        await trio.lowlevel.checkpoint()
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         channel = self._incoming
-        while not channel.data and not channel.ended and not self._closed:
-            await channel.changed.park()
-        if self._closed:
-            raise trio.ClosedResourceError
-        data = bytes(channel.data[:max_bytes])
-        del channel.data[: len(data)]
-        channel.changed.unpark_all()
-        return data
+        with channel.receiving:
+            await trio.lowlevel.checkpoint()
+            while not channel.data and not channel.ended and not self._closed:
+                await channel.changed.park()
+            if self._closed:
+                raise trio.ClosedResourceError
+            data = bytes(channel.data[:max_bytes])
+            del channel.data[: len(data)]
+            channel.changed.unpark_all()
+            return data
 
     async def send_eof(self) -> None:
         """End our direction; the other stays open."""
-        await trio.lowlevel.checkpoint()
-        self._outgoing.end()
+        with self._outgoing.sending:
+            await trio.lowlevel.checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError
+            self._outgoing.end()
 
     async def aclose(self) -> None:
         """Close both directions. What the peer has not received yet, it still receives."""
@@ -78,6 +85,12 @@ class PipeStream(trio.abc.HalfCloseableStream):
         self._incoming.data.clear()
         self._incoming.changed.unpark_all()
         await trio.lowlevel.checkpoint()
+
+    def _check_open(self) -> None:
+        if self._closed or self._outgoing.ended:
+            raise trio.ClosedResourceError
+        if self._outgoing.deaf:
+            raise trio.BrokenResourceError
 
 
 class _Channel:
@@ -90,8 +103,25 @@ class _Channel:
         """The sender will send no more."""
         self.deaf = False
         """The receiver will take no more."""
+        self.sending = _OneAtATime()
+        self.receiving = _OneAtATime()
         self.changed = trio.lowlevel.ParkingLot()
 
     def end(self) -> None:
         self.ended = True
         self.changed.unpark_all()
+
+
+class _OneAtATime:
+    """Refuses a second task, whose bytes would be mixed with the first one's."""
+
+    def __init__(self) -> None:
+        self._busy = False
+
+    def __enter__(self) -> None:
+        if self._busy:
+            raise trio.BusyResourceError("another task is using this end of the pipe")
+        self._busy = True
+
+    def __exit__(self, *exception: object) -> None:
+        self._busy = False

@@ -88,7 +88,7 @@ class RestClient:
         request, a broken or truncated answer, one longer than the bound. Its message names the host and the path,
         never parameters or headers, which may hold secrets; nor does it carry a cause that could.
         """
-        what = f"GET {self._base.host}{request.path}"
+        what = f"GET {self._base.host}{excerpt(request.path, 100)}"
         answer: RestAnswer | None = None
         try:
             with trio.move_on_after(self._timeout_s):
@@ -137,13 +137,23 @@ class _PoolTransport(httpx.AsyncBaseTransport):
                 method=request.method,
                 url=httpcore.URL(scheme=b"http", host=request.url.raw_host, port=port, target=request.url.raw_path),
                 headers=request.headers.raw,
-                content=request.stream,
+                content=_NoBody(),
             )
         )
         return httpx.Response(status_code=answer.status, headers=answer.headers, stream=_Body(answer))
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+
+
+class _NoBody:
+    """The body of a GET. No generator: a server that answers early would leave one for the collector to complain of."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
 
 
 class _Body(httpx.AsyncByteStream):

@@ -1,0 +1,130 @@
+"""Budgets in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from candleactors.actors.budget import JITTER_MARGIN_S, MessageBudget, VenueBudget
+
+
+def budget(**changes: int) -> VenueBudget:
+    numbers = {"connects": 3, "connects_window_s": 300, "rest_weight_per_minute": 100}
+    return VenueBudget(**(numbers | changes))
+
+
+async def test_connects_are_metered_and_first_come_first_served(autojump_clock: MockClock) -> None:
+    venue, order = budget(), []
+
+    async def connect(number: int) -> None:
+        await venue.connect()
+        order.append((number, trio.current_time()))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(7):
+            nursery.start_soon(connect, number)
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        assert venue.status().connects_waiting == 4
+    assert order == [(0, 0), (1, 0), (2, 0), (3, 300), (4, 300), (5, 300), (6, 600)]
+
+
+async def test_higher_priority_goes_first_and_a_cheap_request_does_not_overtake(autojump_clock: MockClock) -> None:
+    venue, order = budget(), []
+
+    async def rest(name: str, weight: int, priority: int) -> None:
+        await venue.rest(weight, priority)
+        order.append(name)
+
+    await venue.rest(100)
+    async with trio.open_nursery() as nursery:
+        for name, weight, priority in (("heavy", 90, 0), ("cheap", 1, 0), ("urgent", 50, 5)):
+            nursery.start_soon(rest, name, weight, priority)
+            await trio.testing.wait_all_tasks_blocked(0.001)
+    assert order == ["urgent", "heavy", "cheap"]
+    assert trio.current_time() == 120
+
+
+async def test_a_cancelled_waiter_leaves_no_trace(autojump_clock: MockClock) -> None:
+    venue = budget()
+    await venue.rest(100)
+    with trio.move_on_after(10):
+        await venue.rest(100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(venue.rest, 100)
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        with trio.move_on_after(1):
+            await venue.rest(1, 7)
+    assert trio.current_time() == 60
+    assert venue.status().rest_waiting == 0
+    assert venue.status().rest_used == 100
+
+
+async def test_believes_the_venues_higher_count(autojump_clock: MockClock) -> None:
+    venue = budget()
+    await venue.rest(10)
+    venue.on_answer(5)
+    assert venue.status().rest_used == 10
+    venue.on_answer(95)
+    assert venue.status().rest_used == 95
+    await venue.rest(10)
+    assert trio.current_time() == 60
+
+
+async def test_retry_after_is_honoured(autojump_clock: MockClock) -> None:
+    venue = budget()
+    venue.on_rate_limited(7.0)
+    assert venue.status().rest_blocked_s == 7
+    await venue.rest(1)
+    assert trio.current_time() == 7
+    await venue.connect()
+    assert trio.current_time() == 7
+
+
+async def test_without_retry_after_waits_double_until_an_answer(autojump_clock: MockClock) -> None:
+    venue, waits = budget(), []
+    for status in (429, 429, 418):
+        venue.on_rate_limited(None, status)
+        venue.on_rate_limited(None, status)  # was under way at the same time
+        start = trio.current_time()
+        await venue.rest(1)
+        waits.append(trio.current_time() - start)
+    venue.on_answer(None)
+    venue.on_rate_limited(0.0, 418)
+    waits.append(venue.status().rest_blocked_s)
+    assert waits == [60, 120, 480, 120]
+
+
+async def test_a_block_that_comes_while_someone_waits_holds_for_him(autojump_clock: MockClock) -> None:
+    venue = budget()
+    await venue.rest(100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(venue.rest, 1)
+        await trio.sleep(59)
+        venue.on_rate_limited(30.0)
+    assert trio.current_time() == 89
+
+
+async def test_a_weight_beyond_the_limit_is_an_error_and_frees_the_line(autojump_clock: MockClock) -> None:
+    venue = budget()
+    with pytest.raises(ValueError, match="never fits"):
+        await venue.rest(101)
+    await venue.rest(100)
+
+
+async def test_messages_leave_room_for_pongs(autojump_clock: MockClock) -> None:
+    messages, window_s = MessageBudget(5.0), 1.0 + JITTER_MARGIN_S
+    for _ in range(4):
+        await messages.send_slot()
+    assert trio.current_time() == 0
+    await messages.send_slot()
+    assert trio.current_time() == pytest.approx(window_s)
+    messages.note_pong(3)
+    await messages.send_slot()
+    assert trio.current_time() == pytest.approx(2 * window_s)
+
+
+async def test_one_message_a_second_is_still_one(autojump_clock: MockClock) -> None:
+    messages = MessageBudget(1.0)
+    await messages.send_slot()
+    assert trio.current_time() == 0
