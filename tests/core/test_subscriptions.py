@@ -120,7 +120,34 @@ def test_a_late_ack_still_counts() -> None:
     subscriptions.aim("a")
     assert said(drain(subscriptions, 12.0)) == [(UNSUBSCRIBE, "b")]
     subscriptions.on_acked(3, 12.0)
-    assert not subscriptions.settled, "the ack of an older, contrary request says nothing about the newer"
+    subscriptions.aim("ab")
+    assert drain(subscriptions, 12.0) == [], "the ack of the older request is none of the newer, contrary one"
+    subscriptions.on_acked(4, 13.0)
+    assert said(drain(subscriptions, 13.0)) == [(SUBSCRIBE, "b")]
+
+
+def test_an_ack_from_before_a_change_of_mind_proves_nothing() -> None:
+    subscriptions = book("a")
+    drain(subscriptions)
+    for request_id, names in ((2, ""), (3, "a"), (4, "")):
+        at_s = 10.0 * request_id
+        subscriptions.on_tick(at_s)
+        subscriptions.aim(names)
+        assert [request.id for request in drain(subscriptions, at_s)] == [request_id]
+        subscriptions.on_acked(request_id - 2, at_s)
+        assert not subscriptions.settled
+    subscriptions.on_acked(4, 50.0)
+    assert subscriptions.confirmed == ()
+
+
+def test_only_the_last_late_answers_are_remembered() -> None:
+    names = [f"n{i}" for i in range(1, 71)]
+    subscriptions = book(names, at_most=1)
+    drain(subscriptions)
+    subscriptions.on_tick(10.0)
+    subscriptions.on_acked(1, 11.0)
+    subscriptions.on_acked(70, 11.0)
+    assert subscriptions.confirmed == ("n70",)
 
 
 def test_an_unanswered_name_that_is_no_longer_wanted_is_unsubscribed() -> None:
@@ -141,6 +168,26 @@ def test_three_rounds_without_any_answer_end_the_connection() -> None:
     assert not subscriptions.refused
 
 
+def test_a_single_name_on_a_dead_connection_is_not_to_blame() -> None:
+    subscriptions = book("a")
+    for round_s in (0.0, 10.0, 20.0):
+        drain(subscriptions, round_s)
+        assert subscriptions.on_tick(round_s + 10.0) is (round_s == 20.0)
+    assert not subscriptions.refused
+
+
+def test_data_that_confirms_is_an_answer() -> None:
+    subscriptions = book("abc")
+    for round_s in (0.0, 10.0, 20.0):
+        drain(subscriptions, round_s)
+        if round_s == 0.0:
+            subscriptions.on_data("a", 1.0)
+        assert subscriptions.on_tick(round_s + 10.0) is False
+    drain(subscriptions, 30.0)
+    subscriptions.on_data("b", 31.0)
+    assert subscriptions.on_tick(40.0) is False
+
+
 def test_any_answer_starts_the_count_anew() -> None:
     subscriptions = book("ab", at_most=1)
     for round_s in (0.0, 10.0, 20.0, 30.0):
@@ -159,7 +206,27 @@ def test_one_name_that_silences_the_venue_does_not_cost_the_others_their_connect
         assert subscriptions.on_tick(round_s + 10.0) is False
     assert subscriptions.take_refusals() == [Refusal("x", None, "no answer to 3 requests")]
     assert subscriptions.settled
-    assert drain(subscriptions, 40.0) == []
+    assert subscriptions.confirmed == ("a", "b")
+    subscriptions.aim("abxy")
+    assert said(drain(subscriptions, 40.0)) == [(SUBSCRIBE, "y")]
+    assert subscriptions.on_tick(50.0) is False, "the time-outs of x do not count against the connection"
+
+
+def test_patience_starts_anew_with_every_change_of_mind() -> None:
+    subscriptions = book("ab", confirmed=True)
+    at_s = 0.0
+    for names, kind in (("abx", SUBSCRIBE), ("ab", UNSUBSCRIBE), ("abx", SUBSCRIBE)):
+        subscriptions.aim(names)
+        for _ in range(2):
+            assert said(drain(subscriptions, at_s)) == [(kind, "x")]
+            subscriptions.resubscribe("a")
+            for request in drain(subscriptions, at_s) + drain(subscriptions, at_s):
+                subscriptions.on_acked(request.id, at_s + 1.0)
+            for request in drain(subscriptions, at_s):
+                subscriptions.on_acked(request.id, at_s + 1.0)
+            at_s += 10.0
+            assert subscriptions.on_tick(at_s) is False
+    assert not subscriptions.refused
 
 
 def test_an_unsubscription_nobody_answers_is_given_up_too() -> None:
@@ -235,18 +302,37 @@ def test_answers_to_nothing_are_ignored() -> None:
     assert said(drain(subscriptions)) == []
 
 
-def test_an_acked_name_that_never_speaks_is_named_once_per_period() -> None:
+def test_an_acked_name_that_never_speaks_is_silent_after_its_first_data_deadline() -> None:
     subscriptions = book("ab")
     drain(subscriptions)
+    assert subscriptions.silent(100.0, 120.0, 60.0) == {}, "without an ack there is nothing to expect"
     subscriptions.on_acked(1, 5.0)
     subscriptions.on_data("b", 6.0)
-    assert subscriptions.mute(64.9, 60.0) == []
-    assert subscriptions.mute(65.0, 60.0) == ["a"]
-    assert subscriptions.mute(70.0, 60.0) == []
-    assert subscriptions.mute(125.0, 60.0) == ["a"]
-    subscriptions.on_data("a", 126.0)
-    assert subscriptions.mute(999.0, 60.0) == []
-    assert (subscriptions.flowing, subscriptions.last_data_s("a")) == (2, 126.0)
+    assert subscriptions.silent(64.9, 120.0, 60.0) == {}
+    assert subscriptions.flowing_share == 0.5
+    assert subscriptions.silent(65.0, 120.0, 60.0) == {"a": 5.0}
+    subscriptions.on_data("a", 66.0)
+    assert subscriptions.silent(125.9, 120.0, 60.0) == {}
+    assert (subscriptions.flowing, subscriptions.last_data_s("a")) == (2, 66.0)
+
+
+def test_a_name_that_stops_speaking_is_silent_once_stale() -> None:
+    subscriptions = book("ab", confirmed=True)
+    subscriptions.on_data("ab", 10.0)
+    subscriptions.on_data("b", 20.0)
+    assert subscriptions.silent(129.9, 120.0, 60.0) == {}
+    assert subscriptions.silent(130.0, 120.0, 60.0) == {"a": 10.0}
+
+
+def test_what_is_known_of_a_name_goes_with_it() -> None:
+    subscriptions = book("ab", confirmed=True)
+    subscriptions.on_data("ab", 1.0)
+    subscriptions.aim("a")
+    assert subscriptions.last_data_s("b") == 1.0, "it is still served"
+    drain(subscriptions)
+    subscriptions.on_acked(2, 2.0)
+    subscriptions.aim("")
+    assert (subscriptions.last_data_s("a"), subscriptions.last_data_s("b")) == (1.0, None)
 
 
 def test_resubscribing_leaves_and_joins_again() -> None:
@@ -259,6 +345,15 @@ def test_resubscribing_leaves_and_joins_again() -> None:
     subscriptions.on_acked(3, 4.0)
     assert subscriptions.settled
     assert subscriptions.flowing == 2, "b has yet to speak again"
+    assert subscriptions.last_data_s("b") is None
+
+
+def test_only_what_is_confirmed_can_be_resubscribed() -> None:
+    subscriptions = book("a")
+    drain(subscriptions)
+    subscriptions.resubscribe("a")
+    subscriptions.on_acked(1, 1.0)
+    assert drain(subscriptions, 1.0) == []
 
 
 def test_an_audit_corrects_both_ways_and_counts() -> None:
@@ -282,6 +377,21 @@ def test_an_audit_waits_until_everything_is_settled_and_is_dropped_when_overtake
     subscriptions.on_listed(2, [], 1.0)
     assert drain(subscriptions) == []
     assert subscriptions.status().audits == 0
+
+
+def test_an_audit_rehabilitates_what_the_venue_serves_after_all() -> None:
+    subscriptions = book("ab", at_most=1)
+    first, second = drain(subscriptions)
+    subscriptions.on_refused(first.id, 2, "busy", 0.0)
+    subscriptions.on_acked(second.id, 0.0)
+    subscriptions.on_data("b", 0.5)
+    assert subscriptions.flowing_share == 1.0, "of what the venue serves"
+    subscriptions.audit()
+    drain(subscriptions)
+    subscriptions.on_listed(3, ["a", "b"], 1.0)
+    assert not subscriptions.refused
+    assert set(subscriptions.confirmed) == {"a", "b"}
+    assert subscriptions.flowing_share == 0.5, "a has yet to speak"
 
 
 def test_a_resubscription_overtaken_by_an_audit_happens_once() -> None:
@@ -336,8 +446,9 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule()
     def send(self) -> None:
-        settled = self.book.settled
+        settled, has_work = self.book.settled, self.book.has_work
         request = self.book.next_request(self.now_s)
+        assert has_work == (request is not None)
         if request is None:
             return
         assert request.id == self.last_id + 1
@@ -444,7 +555,8 @@ class BookMachine(RuleBasedStateMachine):
         self.to_book.append(("data", tuple(sorted(self.subscribed - GHOSTS))))
         self.arrives(4)
         assert self.book.flowing == len(self.subscribed - GHOSTS)
-        assert set(self.book.mute(self.now_s + 60.0, 60.0)) == self.subscribed & GHOSTS
+        assert set(self.book.silent(self.now_s + 60.0, 120.0, 60.0)) == self.subscribed & GHOSTS
+        assert set(self.book.silent(self.now_s + 120.0, 120.0, 60.0)) == self.subscribed
 
     def settle(self) -> None:
         for _ in range(60):

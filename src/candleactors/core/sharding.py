@@ -143,7 +143,7 @@ class ShardPlan:
         emptiest = min(self._active, key=lambda shard_id: (len(self._active[shard_id]), -shard_id))
         streams = self._active.pop(emptiest)
         self._retiring[emptiest] = streams
-        self._add(sorted(streams, key=self._rank.__getitem__))
+        self._add(list(streams))
         return emptiest
 
     def rotate(self, shard_id: int) -> int | None:

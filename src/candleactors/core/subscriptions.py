@@ -11,7 +11,7 @@ A name changes its mind only between two answers: while a request about it is in
 request leaves its names `joining` or `leaving` and asks again; a name that meanwhile is no longer wanted (or is wanted
 again) is asked about in the other direction, because nobody knows what the venue made of the first request.
 
-An ack is not data: venues acknowledge symbols they do not have. `mute` names the confirmed ones that never spoke.
+An ack is not data: venues acknowledge symbols they do not have. `silent` names the confirmed ones that do not speak.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class SubscriptionBook:
         self._audit_wanted = False
         self._refused: dict[str, Refusal] = {}
         self._news: list[Refusal] = []
-        self._tries: dict[str, int] = {}
+        self._tries: dict[str, int] = {}  # time-outs of requests about this name alone, in the present run
         self._strikes = 0
         self._sign_s = float("-inf")
         self._last_data_s: dict[str, float] = {}
@@ -132,13 +132,12 @@ class SubscriptionBook:
         for name in before:
             if name not in self._desired:
                 self._refused.pop(name, None)
-                self._renewing.pop(name, None)
                 self._consider(name)
         for name in self._desired:
             if name not in before:
                 self._consider(name)
         self._to_join = {name: self._to_join[name] for name in self._desired if name in self._to_join}
-        for name in [name for name in self._last_data_s if name not in self._desired]:
+        for name in [name for name in self._last_data_s if name not in self._desired and name not in self._confirmed]:
             del self._last_data_s[name]
 
     def resubscribe(self, names: Iterable[str]) -> None:
@@ -182,10 +181,15 @@ class SubscriptionBook:
                 self._unheard[name] = now_s
                 self._asked[name] = request.id
             return request
-        if self._audit_wanted and self.settled and not self._requests:
+        if self._audit_wanted and self.settled:
             self._audit_wanted = False
             return self._issue(RequestKind.LIST, (), now_s)
         return None
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `next_request` has something to send."""
+        return bool(self._to_leave or self._to_join or (self._audit_wanted and self.settled))
 
     def next_deadline(self) -> float | None:
         """Return when `on_tick` next has something to do, or ``None``."""
@@ -217,14 +221,11 @@ class SubscriptionBook:
             if len(self._requests) != 1:
                 return
             request_id = next(iter(self._requests))
-        in_time = request_id in self._requests
         request = self._answered(request_id, now_s)
         if request is None or not request.names:
             return
         if len(request.names) > 1:
-            # The names of a late batch have been asked again already, and are refused there if need be.
-            if in_time:
-                self._split(request)
+            self._split(request)
             return
         name = request.names[0]
         if request.kind is RequestKind.UNSUBSCRIBE and self._leaving.get(name, request_id + 1) <= request_id:
@@ -338,14 +339,21 @@ class SubscriptionBook:
         """Return when data of `name` last came, or ``None`` where none came since it was last subscribed."""
         return self._last_data_s.get(name)
 
-    def mute(self, now_s: float, first_data_s: float) -> list[str]:
-        """Return the confirmed names that have not spoken within `first_data_s` of their ack.
+    def silent(self, now_s: float, stale_after_s: float, first_data_s: float) -> dict[str, float]:
+        """Return the confirmed names that are silent, with the time of their last word.
 
-        Each is returned again only after another `first_data_s` of silence.
+        Silent is who said nothing for `stale_after_s` or, having never spoken, for `first_data_s` since the ack, which
+        then counts as the last word. Takes time in proportion to the number of names.
         """
-        limit_s = now_s - first_data_s
-        silent = [name for name, since_s in self._unheard.items() if since_s <= limit_s and name in self._confirmed]
-        self._unheard.update(dict.fromkeys(silent, now_s))
+        stale_s, mute_s = now_s - stale_after_s, now_s - first_data_s
+        silent = {}
+        for name in self._confirmed:
+            since_s = self._unheard.get(name)
+            if since_s is not None:
+                if since_s <= mute_s:
+                    silent[name] = since_s
+            elif (last_s := self._last_data_s.get(name, now_s)) <= stale_s:
+                silent[name] = last_s
         return silent
 
     def status(self) -> SubscriptionStatus:
@@ -396,20 +404,18 @@ class SubscriptionBook:
     def _confirm(self, name: str) -> None:
         self._confirmed[name] = self._joining.pop(name)
         self._asked.pop(name, None)
-        self._tries.pop(name, None)
         self._consider(name)
 
     def _left(self, name: str) -> None:
         del self._leaving[name]
-        for forgotten in (self._asked, self._tries, self._last_data_s):
-            forgotten.pop(name, None)
+        self._asked.pop(name, None)
         self._consider(name)
 
     def _refuse(self, refusal: Refusal) -> None:
         name = refusal.name
         del self._joining[name]
-        for forgotten in (self._asked, self._tries, self._unheard):
-            forgotten.pop(name, None)
+        self._asked.pop(name, None)
+        self._unheard.pop(name, None)
         if name in self._desired:
             self._refused[name] = refusal
             self._news.append(refusal)
@@ -427,7 +433,10 @@ class SubscriptionBook:
         return True
 
     def _split(self, request: Request) -> None:
-        """Queue the unanswered names of a request again, in halves that share no request with anybody else."""
+        """Queue the unanswered names of a request again, in halves that share no request with anybody else.
+
+        Of a request that timed out none are left: they have been queued before.
+        """
         names = [name for name in request.names if self._asked.get(name) == request.id]
         middle = (len(names) + 1) // 2
         for half in (names[:middle], names[middle:]):
