@@ -13,7 +13,7 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.core.backoff import Backoff
 from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Event, Gap, Revision, Stream
-from candleactors.settings import BackoffSettings, StoreSettings
+from candleactors.settings import StoreSettings
 from candleactors.stores.base import Store
 
 CAPACITY = 1_024
@@ -49,8 +49,7 @@ class StoreWriter:
         self,
         store: Store,
         settings: StoreSettings,
-        backoff: BackoffSettings,
-        uniform: Callable[[], float],
+        backoff: Backoff,
         on_trouble: Callable[[StoreTrouble], None],
     ) -> None:
         self.mailbox: Mailbox[list[tuple[Stream, Event]] | Flush] = Mailbox(CAPACITY)
@@ -58,9 +57,11 @@ class StoreWriter:
         """Rows written so far."""
         self.shed = 0
         """Rows given up so far."""
+        self.trouble: str | None = None
+        """Why the last attempt to write failed; ``None`` if it did not."""
         self._store = store
         self._settings = settings
-        self._backoff = Backoff(backoff, uniform)
+        self._backoff = backoff
         self._on_trouble = on_trouble
         self._candles: dict[tuple[Stream, int], Candle] = {}
         self._gaps: list[Gap] = []
@@ -118,10 +119,12 @@ class StoreWriter:
                 await self._write_batch()
         except StoreUnavailable as trouble:
             error = trouble
+            self.trouble = str(trouble)
             self._on_trouble(StoreTrouble(str(trouble), self.pending, self.shed))
             self._due_s = trio.current_time() + self._backoff.failed()
         else:
             self._backoff.reset()
+            self.trouble = None
             self._due_s = math.inf
         for request in flushes:
             request.error = error

@@ -29,6 +29,8 @@ class VenueInterest:
 
     venue: str
     desired: int
+    symbols: int
+    """Symbols among the desired streams."""
     waiting: tuple[Stream, ...]
     """Streams beyond the venue's limits, highest priority first."""
     parked: Mapping[Stream, str]
@@ -198,6 +200,7 @@ class Registry:
                 name: VenueInterest(
                     venue=name,
                     desired=len(venue.ranking),
+                    symbols=len({stream.symbol for _, _, stream in venue.ranking}),
                     waiting=venue.plan.waiting,
                     parked={stream: reason for stream, reason in self._parked.items() if stream.venue == name},
                     plan=venue.plan.status(),

@@ -1,0 +1,145 @@
+"""The pool: runs exactly the shards of the registry's plan, and replaces them before the venue ends them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from attrs import frozen
+
+from candleactors.actors.child import ChildContext, ChildSpec
+from candleactors.actors.interest import Interest
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.shard import ConnectionReport, Shard
+from candleactors.actors.supervisor import Supervisor
+from candleactors.settings import VenueSettings
+from candleactors.transport.clock import Clock
+
+CAPACITY = 64
+"""Notices waiting at most; one that finds no room is repeated by the venue's close."""
+_LOOK_EVERY_S = 0.5
+_CONSOLIDATE_EVERY_S = 30.0
+_ROTATION_SPREAD = 0.1  # connections opened together do not end together
+
+
+@frozen
+class ClosingSoon:
+    """The venue announced that it will close this shard's connection. To the pool."""
+
+    shard_id: int
+
+
+class Pool:
+    """Starts and stops shards as the plan says, make-before-break.
+
+    A shard is a child of `sources` under the id ``shard-<n>``. A retiring shard is stopped once every shard that
+    carries its streams now is flowing, or has been settled for ``flowing_timeout_s``, since quiet streams do not flow;
+    or once its own connection is gone. The object outlives the actor; a restart finds the running shards in `shards`.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        settings: VenueSettings,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        interest: Interest,
+        sources: Callable[[], Supervisor],
+        shard_spec: Callable[[Shard], ChildSpec],
+    ) -> None:
+        self.mailbox: Mailbox[ClosingSoon] = Mailbox(CAPACITY)
+        self.shards: dict[int, Shard] = {}
+        self.rotations = 0
+        """Shards replaced by a successor so far."""
+        self._venue = venue
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._interest = interest
+        self._sources = sources
+        self._shard_spec = shard_spec
+        self._lifetimes: dict[int, float] = {}
+        self._settled_since_s: dict[int, float] = {}
+
+    async def run(self, context: ChildContext) -> None:
+        """Reconcile until asked to stop. The shards themselves are stopped by their supervisor."""
+        version, consolidate_at_s = -1, self._clock.monotonic_s() + _CONSOLIDATE_EVERY_S
+        async with self.mailbox.attended(context.stopping):
+            context.started()
+            while not context.stopping.is_set():
+                look_at_s = self._clock.monotonic_s() + _LOOK_EVERY_S
+                for notice in await self.mailbox.drain(look_at_s):
+                    self._replace(notice.shard_id)
+                now_s = self._clock.monotonic_s()
+                self._rotate(now_s)
+                if now_s >= consolidate_at_s:
+                    consolidate_at_s = now_s + _CONSOLIDATE_EVERY_S
+                    self._interest.consolidate(self._venue)
+                self._retire(now_s)
+                if (current := self._interest.version(self._venue)) != version:
+                    version = current
+                    await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        """Make the running shards those of the plan."""
+        plan, sources = self._interest.plan(self._venue), self._sources()
+        planned = (*plan.active, *plan.retiring)
+        running = {status.id for status in sources.children()}
+        for shard_id in [shard_id for shard_id in self.shards if shard_id not in planned]:
+            if _child_id(shard_id) in running:
+                await sources.stop_child(_child_id(shard_id))
+            self._forget(shard_id)
+        for shard_id in planned:
+            if shard_id not in self.shards or _child_id(shard_id) not in running:
+                self.shards[shard_id] = Shard(shard_id)
+                await sources.start_child(self._shard_spec(self.shards[shard_id]))
+
+    def _rotate(self, now_s: float) -> None:
+        """Replace the connections that are about to reach the venue's lifetime."""
+        limit_s = self._settings.rotate_after_s
+        if limit_s is None:
+            return
+        for shard_id in self._interest.plan(self._venue).active:
+            report = self._report(shard_id)
+            if report is not None:
+                spread = self._lifetimes.setdefault(shard_id, 1 - _ROTATION_SPREAD * self._rng.random())
+                if now_s - report.connected_at_s >= limit_s * spread:
+                    self._replace(shard_id)
+
+    def _replace(self, shard_id: int) -> None:
+        if shard_id in self._interest.plan(self._venue).active:
+            self._interest.rotate(self._venue, shard_id)
+            self.rotations += 1
+
+    def _retire(self, now_s: float) -> None:
+        """Let go of the retiring shards that are not needed any more."""
+        plan = self._interest.plan(self._venue)
+        for shard_id in plan.active:
+            report = self._report(shard_id)
+            if report is None or not report.settled:
+                self._settled_since_s.pop(shard_id, None)
+            else:
+                self._settled_since_s.setdefault(shard_id, now_s)
+        for shard_id in plan.retiring:
+            gone = shard_id in self.shards and self.shards[shard_id].connection is None
+            if gone or all(self._carries(successor, now_s) for successor in plan.successors(shard_id)):
+                self._interest.retired(self._venue, shard_id)
+
+    def _carries(self, shard_id: int, now_s: float) -> bool:
+        report = self._report(shard_id)
+        settled_s = now_s - self._settled_since_s.get(shard_id, now_s)
+        return report is not None and (report.flowing or settled_s >= self._settings.flowing_timeout_s)
+
+    def _report(self, shard_id: int) -> ConnectionReport | None:
+        shard = self.shards.get(shard_id)
+        return shard.connection.report() if shard is not None and shard.connection is not None else None
+
+    def _forget(self, shard_id: int) -> None:
+        del self.shards[shard_id]
+        self._lifetimes.pop(shard_id, None)
+        self._settled_since_s.pop(shard_id, None)
+
+
+def _child_id(shard_id: int) -> str:
+    return f"shard-{shard_id}"

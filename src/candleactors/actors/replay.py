@@ -1,0 +1,61 @@
+"""Replays: stored events from a cursor on, before live ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+
+from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream
+from candleactors.stores.base import Store
+
+PAGE = 1_000
+
+
+class StoredReplay:
+    """Reads the store from `cursor` on, page by page; see `candleactors.actors.subscription.Replay`.
+
+    `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
+    not replayed. Raises `StoreUnavailable`.
+    """
+
+    def __init__(
+        self, store: Store, cursor: Cursor, streams: Iterable[Stream] | None, flush: Callable[[], Awaitable[None]]
+    ) -> None:
+        wanted = None if streams is None else frozenset(streams)
+        self._store = store
+        self._flush: Callable[[], Awaitable[None]] | None = flush
+        self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
+        self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
+
+    async def batch(self) -> list[tuple[Stream, Event]]:
+        """Return the next page, in order per stream; an empty list at the end."""
+        if self._flush is not None:
+            await self._flush()
+            self._flush = None
+        if self._revised:
+            revised, self._revised = self._revised, []
+            events: list[tuple[Stream, Event]] = []
+            for stream, open_ms in revised:
+                events += [(stream, Revision(candle)) for candle in await self._store.candles(stream, open_ms, open_ms)]
+            if events:
+                return events
+        while self._after:
+            stream, after_ms = self._after.popleft()
+            page = await self._page(stream, after_ms)
+            if page:
+                return page
+        return []
+
+    async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:
+        candles = await self._store.candles(stream, after_ms + 1, limit=PAGE)
+        until_ms = candles[-1].open_time_ms if len(candles) == PAGE else None
+        if until_ms is not None:
+            self._after.appendleft((stream, until_ms))
+        found: list[Candle | Gap] = [candle for candle in candles if candle.closed]
+        found += [
+            gap
+            for gap in await self._store.gaps(stream)
+            if gap.last_open_ms > after_ms and (until_ms is None or gap.first_open_ms < until_ms)
+        ]
+        found.sort(key=lambda event: event.first_open_ms if isinstance(event, Gap) else event.open_time_ms)
+        return [(stream, event) for event in found]

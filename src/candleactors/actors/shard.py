@@ -1,0 +1,67 @@
+"""A shard as seen from outside: what its connection and its health monitor share, and tell the rest."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.messages import Reading
+from candleactors.core.subscriptions import SubscriptionStatus
+
+READINGS_CAPACITY = 64
+"""Readings on their way to one monitor: it asks for fewer at a time."""
+
+
+@frozen
+class ConnectionReport:
+    """A live connection at one moment. Times are monotonic seconds."""
+
+    connected_at_s: float
+    last_message_s: float | None
+    messages: int
+    rejected: int
+    subscriptions: SubscriptionStatus
+    settled: bool
+    flowing: bool
+    """Whether every stream that was not refused has spoken."""
+
+
+@frozen
+class HealthReport:
+    """What a health monitor thinks of its silent streams, by wire name; one field for each `StreamState`."""
+
+    suspect: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
+    sick: tuple[str, ...] = ()
+
+
+class LiveConnection(Protocol):
+    """What others may ask of an open connection. Nothing here blocks."""
+
+    def report(self) -> ConnectionReport:
+        """Return how the connection fares."""
+        ...
+
+    def silent(self) -> dict[str, float]:
+        """Return the wire names of the silent streams, with the time of their last word."""
+        ...
+
+    def resubscribe(self, names: tuple[str, ...]) -> None:
+        """Have streams that are silent on a live socket subscribed anew."""
+        ...
+
+
+@define
+class Shard:
+    """One connection's place in the pool, across reconnects. Owned by the pool; `id` is never used again."""
+
+    id: int
+    generation: int = 0
+    """Counts the connections opened for this shard."""
+    last_disconnect: str | None = None
+    connection: LiveConnection | None = None
+    """``None`` while there is none."""
+    health: HealthReport = field(factory=HealthReport)
+    readings: Mailbox[Reading] = field(factory=lambda: Mailbox(READINGS_CAPACITY))

@@ -1,0 +1,142 @@
+"""Status: how a feed is at one moment, as plain values for people and programs."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from candleactors.actors.budget import BudgetStatus
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.actors.venue import Venue
+from candleactors.core.lifecycle import ChildStatus
+from candleactors.core.registry import RegistryStatus
+from candleactors.core.subscriptions import SubscriptionStatus
+
+
+@frozen
+class ConnectionStatus:
+    """One place in the pool. Ages are seconds; ``None`` where there is nothing to tell."""
+
+    index: int
+    connected: bool
+    retiring: bool
+    streams: int
+    capacity: int
+    capacity_used_pct: float
+    uptime_s: float | None
+    last_message_age_s: float | None
+    messages: int
+    generation: int
+    subscriptions: SubscriptionStatus | None
+    quiet: int
+    suspect: int
+    sick: tuple[str, ...]
+    last_disconnect: str | None
+
+
+@frozen
+class VenueStatus:
+    """One venue. `healthy` means: every stream that fits is confirmed and none is sick."""
+
+    venue: str
+    healthy: bool
+    active_symbols: int
+    subscriptions: int
+    """Desired streams."""
+    confirmed: int
+    """Streams the venue acknowledged or that speak."""
+    connections: tuple[ConnectionStatus, ...]
+    waiting: int
+    parked: dict[str, str]
+    followed: int
+    repairing: int
+    clock_offset_ms: int | None
+    messages: int
+    rejected: int
+    candles: dict[str, int]
+    """Counters of the candle contract, over all streams."""
+    rest_requests: int
+    rest_rate_limited: int
+    budget: BudgetStatus
+    rotations: int
+
+
+@frozen
+class StoreStatus:
+    """The store writer. `error` says why the last attempt to write failed, ``None`` if it did not."""
+
+    written: int
+    pending: int
+    shed: int
+    error: str | None
+
+
+@frozen
+class FeedStatus:
+    """A feed at one moment. `healthy` means: every venue is, and the store takes rows."""
+
+    healthy: bool
+    uptime_s: float
+    venues: tuple[VenueStatus, ...]
+    owners: dict[str, int]
+    subscribers: int
+    lagged: int
+    store: StoreStatus
+    children: tuple[ChildStatus, ...]
+
+
+def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: int) -> VenueStatus:
+    """Return how a venue is. Does not block."""
+    interest = registry.venues[venue.name]
+    connections = []
+    for planned in interest.plan.shards:
+        shard = venue.pool.shards.get(planned.id)
+        report = shard.connection.report() if shard is not None and shard.connection is not None else None
+        health = shard.health if shard is not None else None
+        last_s = report.last_message_s if report is not None else None
+        connections.append(
+            ConnectionStatus(
+                index=planned.id,
+                connected=report is not None,
+                retiring=planned.retiring,
+                streams=planned.streams,
+                capacity=planned.capacity,
+                capacity_used_pct=round(planned.used * 100, 1),
+                uptime_s=None if report is None else round(now_s - report.connected_at_s, 1),
+                last_message_age_s=None if last_s is None else round(now_s - last_s, 3),
+                messages=0 if report is None else report.messages,
+                generation=0 if shard is None else shard.generation,
+                subscriptions=None if report is None else report.subscriptions,
+                quiet=0 if health is None else len(health.quiet),
+                suspect=0 if health is None else len(health.suspect),
+                sick=() if health is None else health.sick,
+                last_disconnect=None if shard is None else shard.last_disconnect,
+            )
+        )
+    counters = venue.sequencer.counters
+    confirmed = sum(c.subscriptions.confirmed for c in connections if c.subscriptions and not c.retiring)
+    healthy = confirmed >= interest.plan.carried and not any(c.sick for c in connections)
+    return VenueStatus(
+        venue=venue.name,
+        healthy=healthy,
+        active_symbols=interest.symbols,
+        subscriptions=interest.desired,
+        confirmed=confirmed,
+        connections=tuple(connections),
+        waiting=len(interest.waiting),
+        parked={str(stream): reason for stream, reason in interest.parked.items()},
+        followed=venue.sequencer.followed,
+        repairing=len(venue.sequencer.repairing),
+        clock_offset_ms=venue.clock.offset_ms(now_s, wall_ms),
+        messages=counters.messages,
+        rejected=counters.rejected,
+        candles=dict(venue.sequencer.totals()),
+        rest_requests=venue.rest.counters.requests,
+        rest_rate_limited=venue.rest.counters.rate_limited,
+        budget=venue.budget.status(),
+        rotations=venue.pool.rotations,
+    )
+
+
+def store_status(writer: StoreWriter) -> StoreStatus:
+    """Return how the store writer is. Does not block."""
+    return StoreStatus(written=writer.written, pending=writer.pending, shed=writer.shed, error=writer.trouble)

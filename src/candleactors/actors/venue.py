@@ -1,0 +1,213 @@
+"""A venue's subtree: its rest_for_one supervisor and everything below."""
+
+from __future__ import annotations
+
+import random
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+from attrs import frozen
+
+from candleactors.actors.backfill import CAPACITY as WISHES
+from candleactors.actors.backfill import Backfill, RestTrouble
+from candleactors.actors.budget import VenueBudget
+from candleactors.actors.child import ChildSpec, Strategy
+from candleactors.actors.connection import ConnectionDeps, Rejections, run_connection
+from candleactors.actors.health_monitor import MonitorDeps, run_monitor
+from candleactors.actors.hub import Hub
+from candleactors.actors.interest import Interest
+from candleactors.actors.journal import Journal
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.messages import Wish
+from candleactors.actors.pool import ClosingSoon, Pool
+from candleactors.actors.rest import VenueRest
+from candleactors.actors.sequencer import Sequencer
+from candleactors.actors.shard import Shard
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.actors.supervisor import Supervisor
+from candleactors.core.backoff import Backoff
+from candleactors.core.continuity import ContinuityRules
+from candleactors.core.venue_clock import VenueClock
+from candleactors.settings import Settings
+from candleactors.stores.base import Store
+from candleactors.transport.clock import Clock
+from candleactors.transport.network import Network
+from candleactors.transport.rest import RestClient
+from candleactors.transport.websocket import WebSocket, open_websocket
+from candleactors.venues.base import Codec
+
+
+@frozen
+class FeedParts:
+    """What the venues of a feed share."""
+
+    settings: Settings
+    network: Network
+    clock: Clock
+    rng: random.Random
+    interest: Interest
+    store: Store
+    store_writer: StoreWriter
+    hub: Hub
+    journal: Journal
+
+
+class Venue:
+    """One venue's actors, put together. The tree is ``rest_for_one`` over the sequencer and ``sources``.
+
+    `rest_client` belongs to the caller and must be open while the venue runs.
+    """
+
+    def __init__(self, codec: Codec, rest_client: RestClient, parts: FeedParts) -> None:
+        rules, settings = codec.rules, parts.settings
+        venue_settings = settings.venues[rules.venue]
+        wishes: Mailbox[Wish] = Mailbox(WISHES)
+        self.name = rules.venue
+        self.codec = codec
+        self.clock = VenueClock()
+        self.budget = VenueBudget(
+            connects=venue_settings.connects or rules.connects,
+            connects_window_s=venue_settings.connects_window_s or rules.connects_window_s,
+            rest_weight_per_minute=venue_settings.rest_weight_per_minute or rules.rest_weight_per_minute,
+        )
+        self.rest = VenueRest(codec, rest_client, self.budget, parts.clock, self.clock)
+        self.sequencer = Sequencer(
+            codec,
+            ContinuityRules(
+                history=settings.repair.history,
+                close_grace_s=settings.health.close_grace_s,
+                deadline_s=settings.repair.deadline_s,
+                verify_interval_s=settings.repair.verify_interval_s or None,
+                max_rows=rules.klines_limit,
+            ),
+            clock=parts.clock,
+            venue_clock=self.clock,
+            interest=parts.interest,
+            store=parts.store_writer,
+            hub=parts.hub,
+            wishes=wishes,
+        )
+        backfill = Backfill(
+            self.rest,
+            parts.store,
+            parts.interest,
+            settings.repair,
+            wishes=wishes,
+            answers=self.sequencer.mailbox,
+            backoff=Backoff(settings.backoff, parts.rng.random),
+            on_trouble=self._note_trouble,
+        )
+        self.pool = Pool(
+            self.name,
+            venue_settings,
+            clock=parts.clock,
+            rng=parts.rng,
+            interest=parts.interest,
+            sources=lambda: self._sources,
+            shard_spec=self._shard_spec,
+        )
+        self._parts = parts
+        self._endpoint = codec.websocket_url(websocket_base(codec, settings))
+        self._connection_deps = ConnectionDeps(
+            codec=codec,
+            venue=venue_settings,
+            health=settings.health,
+            clock=parts.clock,
+            interest=parts.interest,
+            budget=self.budget,
+            sequencer=self.sequencer.mailbox,
+            open_websocket=self._open_websocket,
+            on_closing_soon=self._note_closing_soon,
+            on_rejections=self._note_rejections,
+        )
+        self._monitor_deps = MonitorDeps(codec, settings.health, parts.clock, parts.interest, wishes)
+        self._sources = self._supervisor(
+            "sources",
+            Strategy.ONE_FOR_ONE,
+            ChildSpec("backfill", backfill.run),
+            ChildSpec("pool", self.pool.run),
+        )
+        self._tree = self._supervisor(
+            self.name,
+            Strategy.REST_FOR_ONE,
+            ChildSpec("sequencer", self.sequencer.run),
+            self._sources.spec("sources"),
+        )
+
+    def spec(self) -> ChildSpec:
+        """Return the venue as a child of the feed's ``venues``."""
+        return self._tree.spec(self.name)
+
+    def _shard_spec(self, shard: Shard) -> ChildSpec:
+        """A connection and its monitor live and die together: what is known of silence belongs to one connection."""
+        supervisor = self._supervisor(
+            f"shard-{shard.id}",
+            Strategy.ONE_FOR_ALL,
+            ChildSpec(
+                "connection",
+                partial(run_connection, shard, self._connection_deps),
+                start_timeout_s=float("inf"),  # it waits for the venue's connect budget; the handshake has its own
+            ),
+            ChildSpec("health", partial(run_monitor, shard, self._monitor_deps)),
+        )
+        return supervisor.spec(f"shard-{shard.id}")
+
+    def _open_websocket(self) -> AbstractAsyncContextManager[WebSocket]:
+        settings = self._parts.settings.venues[self.name]
+        return open_websocket(
+            self._endpoint,
+            network=self._parts.network,
+            coalesce_s=settings.coalesce_s,
+            handshake_timeout_s=settings.handshake_timeout_s,
+            max_message_bytes=settings.max_message_bytes,
+        )
+
+    def _supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
+        parts = self._parts
+        return Supervisor(
+            strategy,
+            children,
+            name=name if name == self.name else f"{self.name}/{name}",
+            supervision=parts.settings.supervision,
+            backoff=parts.settings.backoff,
+            clock=parts.clock,
+            rng=parts.rng,
+            on_event=parts.journal.supervision,
+        )
+
+    def _note_closing_soon(self, shard_id: int) -> None:
+        self._parts.journal.note("info", "venue closes a connection soon", f"{self.name}/shard-{shard_id}")
+        self.pool.mailbox.offer(ClosingSoon(shard_id))
+
+    def _note_rejections(self, rejections: Rejections) -> None:
+        self._parts.journal.note(
+            "warning",
+            "messages rejected",
+            f"{self.name}/shard-{rejections.shard_id}",
+            count=rejections.count,
+            problem=rejections.first.problem,
+            excerpt=rejections.first.excerpt,
+        )
+
+    def _note_trouble(self, trouble: RestTrouble) -> None:
+        self._parts.journal.note(
+            "warning",
+            "REST trouble",
+            self.name,
+            stream=None if trouble.stream is None else str(trouble.stream),
+            error=str(trouble.error),
+        )
+
+
+def websocket_base(codec: Codec, settings: Settings) -> str:
+    """Return the WebSocket base URL of a venue: the user's own, the test network's, or the venue's."""
+    venue = settings.venues[codec.rules.venue]
+    endpoints = codec.rules.testnet if venue.testnet else codec.rules.endpoints
+    return venue.websocket_url or endpoints.websocket
+
+
+def rest_base(codec: Codec, settings: Settings) -> str:
+    """Return the REST base URL of a venue, likewise."""
+    venue = settings.venues[codec.rules.venue]
+    endpoints = codec.rules.testnet if venue.testnet else codec.rules.endpoints
+    return venue.rest_url or endpoints.rest

@@ -1,0 +1,258 @@
+"""The feed: what an embedding program holds in its hands."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import structlog
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from candleactors import config, venues
+from candleactors.actors.child import ChildSpec, Strategy
+from candleactors.actors.hub import Hub
+from candleactors.actors.interest import Interest
+from candleactors.actors.journal import Journal
+from candleactors.actors.replay import StoredReplay
+from candleactors.actors.root import open_root
+from candleactors.actors.status import FeedStatus, store_status, venue_status
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.actors.subscription import Subscription
+from candleactors.actors.supervisor import Supervisor
+from candleactors.actors.venue import FeedParts, Venue, rest_base
+from candleactors.core.backoff import Backoff
+from candleactors.core.sharding import ShardLimits
+from candleactors.errors import FeedClosed, UnknownVenue
+from candleactors.model import Candle, Cursor, Stream
+from candleactors.settings import Settings
+from candleactors.stores.base import Store
+from candleactors.stores.sqlite import open_sqlite
+from candleactors.transport.clock import Clock, SystemClock
+from candleactors.transport.network import Network, TcpNetwork
+from candleactors.transport.rest import RestClient
+
+CONFIG_OWNER = "config"
+"""Owner of the interest that the settings declare."""
+
+
+class Feed:
+    """A running feed. Made by `open_feed` and `run_feed`; every method raises `FeedClosed` once it has ended."""
+
+    def __init__(self, parts: FeedParts, rest_clients: dict[str, RestClient]) -> None:
+        settings = parts.settings
+        self._parts = parts
+        self._venues = {name: Venue(venues.codec(name), rest_clients[name], parts) for name in settings.venues}
+        self._started_s = parts.clock.monotonic_s()
+        self._closed = False
+        self.stopping = trio.Event()
+        """Set by `stop`."""
+        venue_tree = self._supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
+        self.tree = self._supervisor(
+            "feed",
+            Strategy.REST_FOR_ONE,
+            ChildSpec("store-writer", parts.store_writer.run, shutdown_s=settings.supervision.drain_s),
+            ChildSpec("hub", parts.hub.run),
+            ChildSpec("registry", parts.interest.run),
+            venue_tree.spec("venues"),
+        )
+
+    def watch(
+        self,
+        streams: Iterable[Stream | str],
+        *,
+        owner: str = "host",
+        priority: int = 0,
+        expires_after_s: float | None = None,
+    ) -> tuple[Stream, ...]:
+        """Declare that `owner` wants `streams`, given as values or written ``venue:symbol:timeframe``; return them.
+
+        Several owners may want the same stream; it goes when the last one has let go. Higher `priority` is served first
+        where a limit bites. The interest ends by itself after `expires_after_s`. Does not block: the streams start to
+        flow as soon as the venue allows.
+
+        Raises `InvalidSymbol`, `InvalidTimeframe` or `UnknownVenue` where a venue can have no such stream, and then
+        changes nothing. A symbol that looks right and does not exist is parked, see `status`.
+        """
+        self._check_open()
+        wanted = tuple(self._stream(stream) for stream in streams)
+        self._parts.interest.watch(owner, wanted, priority=priority, expires_after_s=expires_after_s)
+        return wanted
+
+    def unwatch(self, streams: Iterable[Stream | str] | None = None, *, owner: str = "host") -> None:
+        """End the interest of `owner` in `streams`, or in everything it watches. Does not block."""
+        self._check_open()
+        leaving = None if streams is None else tuple(self._stream(stream) for stream in streams)
+        self._parts.interest.unwatch(owner, leaving)
+
+    def candles(
+        self, streams: Iterable[Stream | str] | None = None, *, forming: bool = False, after: Cursor | None = None
+    ) -> Subscription:
+        """Return a subscription to `streams`, or to everything: closed candles, gaps and revisions, once, in order.
+
+        `forming` adds forming candles, conflated. `after` resumes where an earlier subscription stood: what was missed
+        comes from the store first, without a seam. Watching is separate: this delivers what somebody watches. What is
+        delivered from this call on is not missed, whenever the reading begins. Does not block.
+        """
+        self._check_open()
+        chosen = None if streams is None else tuple(self._stream(stream) for stream in streams)
+        parts = self._parts
+        replay = None if after is None else StoredReplay(parts.store, after, chosen, parts.store_writer.flush)
+        return parts.hub.subscribe(chosen, forming=forming, replay=replay)
+
+    async def history(
+        self,
+        stream: Stream | str,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int | None = None,
+        *,
+        newest: bool = False,
+    ) -> list[Candle]:
+        """Return stored closed candles opening in [`start_ms`, `end_ms`], ascending, everything delivered included.
+
+        At most `limit`: the oldest ones, or the newest ones if `newest`. Raises `StoreUnavailable`.
+        """
+        self._check_open()
+        await self._parts.store_writer.flush()
+        return await self._parts.store.candles(self._stream(stream), start_ms, end_ms, limit, newest=newest)
+
+    def status(self) -> FeedStatus:
+        """Return how the feed is now. Does not block."""
+        self._check_open()
+        parts = self._parts
+        registry, now_s, wall_ms = parts.interest.status(), parts.clock.monotonic_s(), parts.clock.wall_ms()
+        statuses = tuple(venue_status(venue, registry, now_s, wall_ms) for venue in self._venues.values())
+        store = store_status(parts.store_writer)
+        return FeedStatus(
+            healthy=all(status.healthy for status in statuses) and store.error is None,
+            uptime_s=round(now_s - self._started_s, 1),
+            venues=statuses,
+            owners=dict(registry.owners),
+            subscribers=parts.hub.subscribers,
+            lagged=parts.hub.lagged,
+            store=store,
+            children=tuple(self.tree.children()),
+        )
+
+    def stop(self) -> None:
+        """Ask the task running this feed in `run_feed` to end in order. Does not wait."""
+        self.stopping.set()
+
+    def close(self) -> None:
+        """Refuse further calls: the feed is ending."""
+        self._closed = True
+
+    def _stream(self, stream: Stream | str) -> Stream:
+        """Return `stream` as a value that its venue can have."""
+        parsed = Stream.parse(stream) if isinstance(stream, str) else stream
+        venue = self._venues.get(parsed.venue)
+        if venue is None:
+            raise UnknownVenue(f'"{parsed.venue}" is not a venue of this feed', nearest=next(iter(self._venues), None))
+        venue.codec.stream_name(parsed)
+        return parsed
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FeedClosed("the feed has ended")
+
+    def _supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
+        parts = self._parts
+        return Supervisor(
+            strategy,
+            children,
+            name=name,
+            supervision=parts.settings.supervision,
+            backoff=parts.settings.backoff,
+            clock=parts.clock,
+            rng=parts.rng,
+            on_event=parts.journal.supervision,
+        )
+
+
+@asynccontextmanager
+async def open_feed(
+    settings: Settings | str | Path,
+    *,
+    store: Store | None = None,
+    network: Network | None = None,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+    log: FilteringBoundLogger | None = None,
+) -> AsyncIterator[Feed]:
+    """Run a feed around the body of an ``async with``, which begins once the actors have started.
+
+    `settings` may be the path of a configuration file. What they declare is watched from the start. However the body
+    ends, by returning, raising or the host's cancellation, the feed stops in order, within ``supervision.drain_s``
+    seconds before what remains is cancelled. `store` remains the caller's; without it the SQLite file of the settings
+    is opened and closed. `network`, `clock` and `rng` are for tests and simulations.
+
+    Raises `ConfigError` for wrong settings, `StoreUnavailable` where the store cannot be opened, and what made the feed
+    give up, after cancelling the body.
+    """
+    chosen = settings if isinstance(settings, Settings) else config.load(Path(settings), os.environ)
+    used_clock = clock or SystemClock()
+    used_network = network or TcpNetwork()
+    used_rng = rng or random.Random()
+    journal = Journal(log or structlog.get_logger("candleactors"), used_clock)
+    async with AsyncExitStack() as stack:
+        used_store: Store = store or await stack.enter_async_context(open_sqlite(chosen.store.path))
+        limits, clients = {}, {}
+        for name, venue in chosen.venues.items():
+            codec = venues.codec(name)
+            capacity = min(venue.streams_per_connection, codec.rules.max_streams_per_connection)
+            limits[name] = ShardLimits(capacity, venue.max_connections)
+            client = RestClient(
+                rest_base(codec, chosen), network=used_network, timeout_s=chosen.repair.request_timeout_s
+            )
+            clients[name] = await stack.enter_async_context(client)
+        writer = StoreWriter(
+            used_store,
+            chosen.store,
+            Backoff(chosen.backoff, used_rng.random),
+            lambda trouble: journal.note(
+                "error", "store trouble", "store", error=trouble.error, pending=trouble.pending, shed=trouble.shed
+            ),
+        )
+        parts = FeedParts(
+            settings=chosen,
+            network=used_network,
+            clock=used_clock,
+            rng=used_rng,
+            interest=Interest(limits, used_clock),
+            store=used_store,
+            store_writer=writer,
+            hub=Hub(chosen.subscriber),
+            journal=journal,
+        )
+        feed = Feed(parts, clients)
+        for name, venue in chosen.venues.items():
+            streams = [Stream(name, symbol, frame) for symbol in venue.symbols for frame in venue.timeframes]
+            feed.watch(streams, owner=CONFIG_OWNER)
+        async with open_root(feed.tree, drain_s=chosen.supervision.drain_s):
+            try:
+                yield feed
+            finally:
+                feed.close()
+
+
+async def run_feed(
+    settings: Settings | str | Path,
+    *,
+    store: Store | None = None,
+    network: Network | None = None,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+    log: FilteringBoundLogger | None = None,
+    task_status: trio.TaskStatus[Feed] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a feed as a task: ``feed = await nursery.start(run_feed, settings)``.
+
+    Ends after `Feed.stop`, or by cancellation, both in order; see `open_feed`.
+    """
+    async with open_feed(settings, store=store, network=network, clock=clock, rng=rng, log=log) as feed:
+        task_status.started(feed)
+        await feed.stopping.wait()
