@@ -174,5 +174,7 @@ class FeedClosed(CandleactorsError):
 def excerpt(raw: bytes | str, limit: int = 200) -> str:
     """Return at most `limit` printable characters of `raw`, for logs and messages."""
     text = raw[: limit * 4].decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-    text = "".join(c if c.isprintable() else "�" for c in text[:limit])
+    text = text[:limit]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "�" for c in text)
     return text + "…" if len(raw) > limit else text

@@ -74,10 +74,13 @@ class TestBinance:
         longest = codec("binance-spot").stream_name(stream("1000000CHEEMSUSDT_260327", "15m"))
         assert 1024 * (len(longest) + 3) < 64 << 10
 
-    @pytest.mark.parametrize("timeframe", ["7m", "60m", "2M", "1000s"])
-    def test_other_timeframes_are_refused(self, timeframe: str) -> None:
-        with pytest.raises(InvalidTimeframe):
+    @pytest.mark.parametrize(
+        ("timeframe", "nearest"), [("7m", None), ("60m", "1h"), ("24h", "1d"), ("2M", None), ("30d", None)]
+    )
+    def test_other_timeframes_are_refused(self, timeframe: str, nearest: str | None) -> None:
+        with pytest.raises(InvalidTimeframe) as caught:
             codec("binance-spot").stream_name(stream(timeframe=timeframe))
+        assert caught.value.nearest == nearest
 
     @pytest.mark.parametrize(
         "symbol", ["", " ", "BTC USDT", "BTC/USDT", "BTC@USDT", 'BTC"', "BTC\\USDT", "BTC\nUSDT", "A&B", "A" * 65, "A?"]

@@ -136,7 +136,10 @@ class Codec(Protocol):
         ...
 
     def stream_name(self, stream: Stream) -> str:
-        """Return the wire name of `stream`, the key of every map by name in `Decoded`."""
+        """Return the wire name of `stream`, the key of every map by name in `Decoded`.
+
+        Raises `InvalidSymbol` or `InvalidTimeframe` where the venue can have no such stream.
+        """
         ...
 
     def subscribe(self, request_id: int, names: Sequence[str]) -> bytes:
@@ -188,8 +191,8 @@ class Codec(Protocol):
     def check_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Raise what a REST answer other than success means.
 
-        `RateLimited` for 429 and 418, `RequestFailed` for 5xx, `InvalidSymbol` for a symbol the venue does not know,
-        `VenueError` for every other refusal. Header names are lower case.
+        `RateLimited` for 429, 418 and a firewall's ban, `RequestFailed` for 5xx and unreadable answers, `InvalidSymbol`
+        for a symbol the venue does not know, `VenueError` for every other refusal. Header names are lower case.
         """
         ...
 

@@ -51,7 +51,12 @@ class BinanceCodec:
         """
         symbol, timeframe = stream.symbol, stream.timeframe
         if timeframe not in self.rules.timeframes:
-            raise InvalidTimeframe(f'{self.rules.title} has no timeframe "{timeframe}"')
+            same_length = [
+                t.text for t in self.rules.timeframes if t.duration_ms and t.duration_ms == timeframe.duration_ms
+            ]
+            raise InvalidTimeframe(
+                f'{self.rules.title} has no timeframe "{timeframe}"', nearest=same_length[0] if same_length else None
+            )
         if _SYMBOL.fullmatch(symbol) is None:
             raise InvalidSymbol(f'"{excerpt(symbol, 64)}" is not a symbol of {self.rules.title}')
         if symbol != symbol.upper():

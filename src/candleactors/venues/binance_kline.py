@@ -119,32 +119,29 @@ class KlineEvent(
 
     def to_candle(self, stream: Stream, received_ms: int) -> Candle:
         """Return the exact candle; raises `MalformedMessage` where a value is no number or impossible."""
+        try:
+            return self._candle(stream, received_ms)
+        except ValueError as error:
+            raise MalformedMessage(str(error), repr(self)) from None
+
+    def _candle(self, stream: Stream, received_ms: int) -> Candle:
         kline = self.kline
         problem = self.problem(stream)
-        if problem is None:
-            close_time_ms = stream.timeframe.close_ms(kline.open_time_ms)
-            if kline.closed and self.event_time_ms + _CLOCK_SLACK_MS <= close_time_ms:
-                problem = "closed before its interval was over"
-            else:
-                try:
-                    return build_candle(
-                        stream,
-                        kline.open_time_ms,
-                        prices=(kline.open, kline.high, kline.low, kline.close),
-                        amounts=(
-                            kline.volume,
-                            kline.quote_volume,
-                            kline.taker_buy_volume,
-                            kline.taker_buy_quote_volume,
-                        ),
-                        trades=kline.trades,
-                        closed=kline.closed,
-                        source=Source.WS,
-                        received_ms=received_ms,
-                    )
-                except ValueError as error:
-                    problem = str(error)
-        raise MalformedMessage(problem, repr(self))
+        if problem is not None:
+            raise ValueError(problem)
+        close_time_ms = stream.timeframe.close_ms(kline.open_time_ms)
+        if kline.closed and self.event_time_ms + _CLOCK_SLACK_MS <= close_time_ms:
+            raise ValueError("closed before its interval was over")
+        return build_candle(
+            stream,
+            kline.open_time_ms,
+            prices=(kline.open, kline.high, kline.low, kline.close),
+            amounts=(kline.volume, kline.quote_volume, kline.taker_buy_volume, kline.taker_buy_quote_volume),
+            trades=kline.trades,
+            closed=kline.closed,
+            source=Source.WS,
+            received_ms=received_ms,
+        )
 
 
 class CombinedKline(msgspec.Struct, gc=False):
