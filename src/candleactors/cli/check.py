@@ -1,0 +1,58 @@
+"""``candleactors check``: is this configuration right, and what would it run?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from candleactors import venues
+from candleactors.cli.options import settings_to_run
+from candleactors.settings import Settings, VenueSettings
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check the configuration FILE and print what it would run. Nothing is connected to.
+
+    Variables in the environment that override settings are checked as well. The first mistake is one line on stderr,
+    with exit status 2. Whether a venue trades a symbol is known only once the feed runs.
+    """
+    click.echo("\n".join([*summary(settings_to_run(file)), "The configuration is right."]))
+
+
+def summary(settings: Settings) -> list[str]:
+    """Return lines for people that say what would run."""
+    lines = [line for name, venue in settings.venues.items() for line in _venue(name, venue)]
+    health, repair = settings.health, settings.repair
+    return [
+        *lines,
+        f"store        {settings.store.path}",
+        f"status       {settings.socket_path}",
+        f"health       every {health.interval_s:g} s, a stream is stale after {health.stale_after_s:g} s",
+        f"repair       {repair.history} candles of history, holes within {repair.deadline_s:g} s",
+        f"log          {settings.log.level}, {settings.log.format}",
+    ]
+
+
+def _venue(name: str, venue: VenueSettings) -> list[str]:
+    rules = venues.codec(name).rules
+    streams = len(venue.symbols) * len(venue.timeframes)
+    cap = venue.streams_per_connection
+    connections = min(-(-streams // cap), venue.max_connections)
+    endpoints = rules.testnet if venue.testnet else rules.endpoints
+    waiting = max(0, streams - cap * venue.max_connections)
+    lines = [
+        f"{name} ({rules.title}{', test network' if venue.testnet else ''})",
+        f"  streams    {streams}: {len(venue.symbols)} symbols in {', '.join(map(str, venue.timeframes))}",
+        f"  connect    {connections} of at most {venue.max_connections} connections, {cap} streams each",
+        f"  websocket  {venue.websocket_url or endpoints.websocket}",
+        f"  rest       {venue.rest_url or endpoints.rest}",
+        f"  limits     {venue.messages_per_s or rules.messages_per_s:g} messages/s and connection,"
+        f" {venue.connects or rules.connects} connects in {venue.connects_window_s or rules.connects_window_s:g} s,"
+        f" REST weight {venue.rest_weight_per_minute or rules.rest_weight_per_minute}/min",
+    ]
+    if waiting:
+        lines.append(f"  note       {waiting} streams find no room: raise max_connections or streams_per_connection")
+    return lines

@@ -1,0 +1,141 @@
+"""``candleactors history``: stored candles for people and programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+from attrs import frozen
+
+from candleactors.cli import render
+from candleactors.cli.options import as_instant_ms, as_timeframe, settings_from
+from candleactors.errors import CandleactorsError
+from candleactors.model import Candle, Stream, Timeframe
+from candleactors.records import FIELDS, candle_record
+from candleactors.stores.sqlite import SqliteStore, open_sqlite
+
+_TABLE_ROWS = 30
+
+
+@frozen
+class _Query:
+    venue: str | None
+    symbol: str
+    timeframe: Timeframe
+    start_ms: int | None
+    end_ms: int | None
+    limit: int | None
+
+
+@click.command()
+@click.argument("symbol")
+@click.argument("timeframe", callback=as_timeframe)
+@click.option("--venue", help="The venue; needed where several have the stream.")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@click.option("--config", type=click.Path(path_type=Path), help="Take the store's file from this configuration.")
+@click.option("--start", callback=as_instant_ms, help="Earliest open time: ISO 8601 (UTC) or milliseconds.")
+@click.option("--end", callback=as_instant_ms, help="Latest open time.")
+@click.option("--limit", type=click.IntRange(1), help="Most candles: the newest, or from --start on the oldest.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help=f"A table shows {_TABLE_ROWS} candles unless --limit says otherwise, the others all.",
+)
+def history(
+    symbol: str,
+    timeframe: Timeframe,
+    venue: str | None,
+    store: Path | None,
+    config: Path | None,
+    start: int | None,
+    end: int | None,
+    limit: int | None,
+    format_: str,
+) -> None:
+    """Print the stored candles of SYMBOL in TIMEFRAME, oldest first.
+
+    Reads the store beside a running feed or without one. Exit status 1 if there is nothing to print.
+
+    \b
+      candleactors history BTCUSDT 1m
+      candleactors history BTCUSDT 1h --start 2026-01-01 --end 2026-02-01 --format csv > btc.csv
+      candleactors history ETHUSDT 1m --venue binance-usdm --store candles.sqlite --limit 5 --format json
+    """
+    if store is not None and config is not None:
+        raise click.UsageError("--store and --config exclude each other")
+    path = store or settings_from(config).store.path
+    if limit is None and format_ == "table":
+        limit = _TABLE_ROWS
+    candles = trio.run(_read, path, _Query(venue, symbol, timeframe, start, end, limit))
+    {"table": _print_table, "csv": _print_csv, "json": _print_json}[format_](candles)
+
+
+async def _read(path: Path, query: _Query) -> list[Candle]:
+    async with open_sqlite(path, read_only=True, threaded=False) as store:
+        stream = _choose(await store.streams(), query, path)
+        read = partial(store.candles, stream)
+        newest = query.start_ms is None
+        candles = await read(query.start_ms, query.end_ms, query.limit, newest=newest)
+        if not candles:
+            raise CandleactorsError(await _nothing(store, stream))
+        return candles
+
+
+def _choose(stored: list[Stream], query: _Query, path: Path) -> Stream:
+    found = [
+        stream
+        for stream in stored
+        if (stream.symbol, stream.timeframe) == (query.symbol, query.timeframe) and query.venue in (None, stream.venue)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        venues = ", ".join(stream.venue for stream in found)
+        raise click.UsageError(f"several venues have {query.symbol} {query.timeframe}; add --venue, one of {venues}")
+    wanted = f"{query.venue or (stored[0].venue if stored else '')}:{query.symbol.upper()}:{query.timeframe}"
+    by_name = {str(stream): stream for stream in stored}
+    near = [by_name[name] for name in get_close_matches(wanted, by_name, n=1, cutoff=0.5)]
+    hint = "the store is empty"
+    if near:
+        hint = f'the nearest stored is "{near[0].symbol} {near[0].timeframe} --venue {near[0].venue}"'
+    elif stored:
+        hint = f"{len(stored)} streams are stored, for example {stored[0]}"
+    venue = f" of {query.venue}" if query.venue else ""
+    raise CandleactorsError(f"{path} has no {query.symbol} {query.timeframe}{venue}; {hint}")
+
+
+async def _nothing(store: SqliteStore, stream: Stream) -> str:
+    first = await store.candles(stream, limit=1)
+    last = await store.candles(stream, limit=1, newest=True)
+    if not first:
+        return f"no candle of {stream} is stored yet"
+    times = f"{render.instant(first[0].open_time_ms)} to {render.instant(last[0].open_time_ms)}"
+    return f"no candle of {stream} opens in that time; stored are {times}"
+
+
+def _print_table(candles: list[Candle]) -> None:
+    render.candles(candles)
+
+
+def _print_csv(candles: list[Candle]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for candle in candles:
+        values = candle_record(candle).values()
+        writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
+
+
+def _print_json(candles: list[Candle]) -> None:
+    click.echo("[")
+    for number, candle in enumerate(candles, 1):
+        click.echo(json.dumps(candle_record(candle), ensure_ascii=False) + ("," if number < len(candles) else ""))
+    click.echo("]")

@@ -1,0 +1,146 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from candleactors.model import Candle
+
+_LEFT: Final = ("id", "state", "source", "last disconnect", "last failure", "")
+
+
+def candles(rows: Iterable[Candle]) -> None:
+    """Print candles; one that is still open, incomplete or revised says so in the last column."""
+    table = _table("open time (UTC)", "open", "high", "low", "close", "volume", "trades", "source", "")
+    for row in rows:
+        notes = [
+            *(["open"] if not row.closed else []),
+            *(["incomplete"] if not row.complete else []),
+            *([f"revision {row.revision}"] if row.revision else []),
+        ]
+        prices = (row.open, row.high, row.low, row.close, row.volume)
+        table.add_row(
+            instant(row.open_time_ms), *(format(price, "f") for price in prices), _cell("trades", row.trades),
+            row.source.value, ", ".join(notes),
+        )  # fmt: skip
+    _print(table)
+
+
+def status(answer: Mapping[str, Any]) -> None:
+    """Print what a feed says about itself: lines, and a table for every list of objects.
+
+    Nothing here knows the names, so that a newer feed's answer is shown as well: those ending in ``_s``, ``_ms`` and
+    ``_pct`` are durations, lengths of time in milliseconds and shares. What does not fit a table is left to ``--json``.
+    """
+    _section("", answer)
+
+
+def _section(title: str, values: Mapping[str, Any]) -> None:
+    if title:
+        _console().print(Text(title, style="bold"))
+    lines = {name: value for name, value in values.items() if not _is_list_of_objects(value)}
+    if lines:
+        _print(_pairs(lines))
+    for name, value in values.items():
+        if not _is_list_of_objects(value):
+            continue
+        if any(_is_list_of_objects(inner) for row in value for inner in row.values()):
+            for row in value:
+                # A list of things that hold tables themselves; the first field of each is its name.
+                first = next(iter(row))
+                _section(str(row[first]), {key: inner for key, inner in row.items() if key != first})
+        else:
+            _console().print(Text(_title(name), style="bold"))
+            _print(_rows(value))
+
+
+def instant(at_ms: int) -> str:
+    """Return a point in time in UTC, to the second, or to the millisecond where there are any."""
+    try:
+        moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{at_ms} ms"
+    return moment.strftime("%Y-%m-%d %H:%M:%S") + (f".{at_ms % 1000:03}" if at_ms % 1000 else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time with its two largest units: ``2d 3h``, ``4m 5s``, ``0.3s``."""
+    if seconds < 60:
+        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    whole = int(seconds)
+    units = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
+    first = next(index for index, (count, _) in enumerate(units) if count)
+    return " ".join(f"{count}{unit}" for count, unit in units[first : first + 2])
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return bool(value) and isinstance(value, list) and all(isinstance(item, dict) and item for item in value)
+
+
+def _pairs(values: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(Text(_title(name)), _cell(name, value))
+    return table
+
+
+def _rows(rows: list[dict[str, Any]]) -> Table:
+    nested = {name for row in rows for name, value in row.items() if isinstance(value, dict)}
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in nested]
+    table = _table(*map(_title, names))
+    for row in rows:
+        table.add_row(*(_cell(name, row.get(name)) for name in names))
+    return table
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        table.add_column(Text(title), justify="left" if title in _LEFT else "right", no_wrap=True)
+    return table
+
+
+def _title(name: str) -> str:
+    for suffix in ("_pct", "_ms", "_s"):
+        name = name.removesuffix(suffix)
+    return name.replace("_", " ")
+
+
+def _cell(name: str, value: Any) -> Text:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is None or value in ([], {}):
+        shown = "–"
+    elif isinstance(value, bool):
+        shown = "yes" if value else "no"
+    elif number and name.endswith("_pct"):
+        shown = f"{value:.1f} %"
+    elif number and name.endswith("_ms"):
+        shown = f"{value} ms"
+    elif number and name.endswith("_s"):
+        shown = duration(value)
+    elif isinstance(value, dict):
+        shown = ", ".join(f"{_title(key)} {_cell(key, inner)}" for key, inner in value.items())
+    elif isinstance(value, list):
+        shown = ", ".join(str(_cell(name, item)) for item in value)
+    else:
+        shown = str(value)
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown))
+
+
+def _print(table: Table) -> None:
+    _console().print(table)
+
+
+def _console() -> Console:
+    # Where there is no terminal to fit into, nothing is folded or cut.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=400)
