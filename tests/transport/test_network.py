@@ -237,6 +237,7 @@ async def test_a_pipe_is_a_stream() -> None:
     async def make_clogged() -> tuple[PipeStream, PipeStream]:
         ours, theirs = open_pipe(10)
         await ours.send_all(b"x" * 10)
+        await theirs.send_all(b"x" * 10)
         return ours, theirs
 
     await check_half_closeable_stream(make, make_clogged)

@@ -20,7 +20,7 @@ from candleactors.transport.websocket import CLOSE_TIMEOUT_S, WebSocket, open_we
 
 URL = "ws://venue.test/ws?a=1"
 WRONG_KEY = b"HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: no\r\n\r\n"
-Handler = Callable[[trio_websocket.WebSocketConnection, PipeStream], Awaitable[None]]
+Handler = Callable[[trio_websocket.WebSocketConnection, trio.abc.Stream], Awaitable[None]]
 Client = Callable[[MemoryNetwork], Awaitable[None]]
 
 
@@ -39,10 +39,32 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
     return head + payload
 
 
+class Shared(trio.abc.Stream):
+    """A server's stream on which the handler writes raw frames beside the library."""
+
+    def __init__(self, pipe: PipeStream) -> None:
+        self.pipe = pipe
+        self.lock = trio.Lock()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        async with self.lock:
+            await self.pipe.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.pipe.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self.pipe.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.pipe.aclose()
+
+
 def play(handler: Handler, client: Client, *, capacity: int = 1 << 20) -> float:
     """Run both in virtual time and return how long it took."""
 
-    async def serve(stream: PipeStream) -> None:
+    async def serve(pipe: PipeStream) -> None:
+        stream = Shared(pipe)
         async with trio.open_nursery() as nursery:
             request = await trio_websocket.wrap_server_stream(nursery, stream)
             connection = await request.accept()
@@ -72,7 +94,7 @@ async def drain(websocket: WebSocket) -> tuple[list[bytes], Disconnected]:
 
 
 def test_a_batch_holds_everything_since_the_last_call() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await stream.send_all(b"".join(frame(b"%d" % number) for number in range(100)))
         await trio.sleep(1)
         await stream.send_all(frame(b"later"))
@@ -113,7 +135,7 @@ def test_sends_text_and_passes_path_and_headers() -> None:
 
 
 def test_fragments_keep_their_place_and_controls_pass() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await stream.send_all(
             frame(b"one")
             + frame(b"tw", 0x01)
@@ -160,7 +182,7 @@ def test_fragments_keep_their_place_and_controls_pass() -> None:
     ],
 )
 def test_what_came_before_the_end_is_delivered(tail: bytes, code: int) -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         with trio.move_on_after(5):
             await stream.send_all(frame(b"one") + frame(b"t", 0x01) + frame(b"wo", 0x80) + frame(b"three") + tail)
 
@@ -177,7 +199,7 @@ def test_what_came_before_the_end_is_delivered(tail: bytes, code: int) -> None:
 def test_ten_megabytes_in_one_frame() -> None:
     body = b"x" * (10 << 20)
 
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await stream.send_all(frame(body) + frame(b"next"))
 
     async def client(network: MemoryNetwork) -> None:
@@ -190,7 +212,7 @@ def test_ten_megabytes_in_one_frame() -> None:
 
 
 def test_invalid_utf8_is_left_to_the_decoder() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await stream.send_all(frame(b"\xff\xfe") + frame(b"ok"))
         await connection.get_message()
 
@@ -202,7 +224,7 @@ def test_invalid_utf8_is_left_to_the_decoder() -> None:
 
 
 def test_cancelling_receive_loses_nothing() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         for number in range(200):
             await stream.send_all(frame(b"%d" % number))
             if number % 10 == 5:
@@ -226,7 +248,7 @@ def test_cancelling_receive_loses_nothing() -> None:
 def test_pings_are_answered_while_the_consumer_sleeps() -> None:
     answered: list[float] = []
 
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         for number in range(60):
             await stream.send_all(frame(b"%d" % number) + frame(b"frag", 0x01) + frame(b"ment", 0x80))
             with trio.fail_after(1):
@@ -246,7 +268,7 @@ def test_pings_are_answered_while_the_consumer_sleeps() -> None:
 def test_a_consumer_far_behind_stops_the_reading_and_loses_nothing() -> None:
     sent: list[int] = []
 
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         for number in range(1000):
             await stream.send_all(frame(b"%04d" % number * 1000))
             sent.append(number)
@@ -263,7 +285,7 @@ def test_a_consumer_far_behind_stops_the_reading_and_loses_nothing() -> None:
 
 
 def test_a_probe_tells_the_living_from_the_dead() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await trio.sleep(100)
 
     async def mute(network: MemoryNetwork) -> None:
@@ -308,7 +330,7 @@ def test_a_half_open_connection_fails_the_probe_and_closes_in_time() -> None:
 def test_close_sends_code_and_reason_and_can_be_repeated() -> None:
     closed: list[Any] = []
 
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await stream.send_all(frame(b"before"))
         with pytest.raises(trio_websocket.ConnectionClosed) as caught:
             await connection.get_message()
@@ -331,7 +353,7 @@ def test_close_sends_code_and_reason_and_can_be_repeated() -> None:
 
 
 def test_close_under_a_flood_of_pings_and_data() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         while True:
             await stream.send_all(frame(b"x" * 100) + frame(b"", 0x89))
             await trio.sleep(0.001)
@@ -345,7 +367,7 @@ def test_close_under_a_flood_of_pings_and_data() -> None:
 
 
 def test_errors_of_the_body_come_out_unwrapped() -> None:
-    async def handler(connection: trio_websocket.WebSocketConnection, stream: PipeStream) -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
         await trio.sleep(100)
 
     async def client(network: MemoryNetwork) -> None:

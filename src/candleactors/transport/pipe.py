@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import trio
 
 
@@ -55,7 +57,7 @@ class PipeStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return what there is, up to `max_bytes`, waiting for the first byte; ``b""`` at the end of the stream."""
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and index(max_bytes) < 1:
             raise ValueError("max_bytes must be at least 1")
         channel = self._incoming
         with channel.receiving:
