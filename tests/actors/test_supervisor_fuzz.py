@@ -310,18 +310,19 @@ class Stage:
             self.problems.append(f"{plot.name}/{id} lives twice")
         if plot.branch.strategy is Strategy.ONE_FOR_ONE:
             return
+        now = trio.current_time()
         place = plot.order.index(id)
         for other in plot.order[place + 1 :]:
             if other in plot.alive:
                 self.problems.append(f"{plot.name}/{id} starts while {other}, which comes after it, lives")
         for other in plot.order[:place]:
             # What ends in the very moment of the decision may be gone by the time the task runs.
-            just_left = plot.left_s.get(other) == trio.current_time()
+            just_left = plot.left_s.get(other) == now
             if other not in plot.alive and plot.restart[other] is Restart.PERMANENT and not just_left:
                 self.problems.append(f"{plot.name}/{id} starts before {other}, which comes before it")
         for other in plot.alive:
             for failed in plot.group(other):
-                if plot.failed_s.get(failed, -1) > plot.begun_s[other]:
+                if plot.begun_s[other] < plot.failed_s.get(failed, -1) < now:
                     self.problems.append(f"{plot.name}/{other} outlived the failure of {failed}")
 
     def leave_on_request(self, plot: Plot, id: str) -> None:

@@ -197,6 +197,15 @@ def test_a_sibling_that_fails_during_a_group_restart_is_judged_and_waited_for() 
     assert drive.step(30).start == ("a",)
 
 
+def test_a_group_waits_for_the_longest_wait_even_if_it_came_first() -> None:
+    drive = Drive(Strategy.ONE_FOR_ALL, PERMANENT, PERMANENT, PERMANENT).up()
+    drive.exit("c", RateLimited(429, 30))
+    assert drive.step().stop == ("b",)
+    drive.exit("a", Disconnected(1006))
+    drive.exit("b")
+    assert drive.step().wake_at_s == 30
+
+
 def test_a_failed_start_ends_the_first_round_of_a_group() -> None:
     drive = Drive(Strategy.REST_FOR_ONE, PERMANENT, PERMANENT)
     assert drive.step().start == ("a",)

@@ -279,5 +279,5 @@ class SupervisionRules(RuleBasedStateMachine):
         self.perform()
 
 
-SupervisionRules.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+SupervisionRules.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestSupervisionRules = cast(type, SupervisionRules.TestCase)
