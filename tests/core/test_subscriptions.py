@@ -177,7 +177,7 @@ def test_a_single_name_on_a_dead_connection_is_not_to_blame() -> None:
 
 
 def test_data_that_confirms_is_an_answer() -> None:
-    subscriptions = book("abc")
+    subscriptions = book("abcdefghi")
     for round_s in (0.0, 10.0, 20.0):
         drain(subscriptions, round_s)
         if round_s == 0.0:
