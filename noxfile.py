@@ -1,0 +1,51 @@
+"""Everything that is checked, each in an environment of its own: ``nox -s tests``, ``nox -l`` for the list."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.sessions = ["tests", "lint", "typing"]
+nox.options.error_on_missing_interpreters = True
+
+PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed package; arguments after ``--`` go to pytest."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and news fragments."""
+    session.install("ruff>=0.8", "towncrier>=24.8")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.install(".[test,lint,bench]", "nox")
+    session.run("mypy")
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Let clients that nobody here wrote talk to the simulator."""
+    session.install(".[test]", "python-binance>=1.0.19", "ccxt>=4.4")
+    session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure CPU per message beside other clients; ``-- --json FILE`` writes the figures."""
+    session.install(".[bench]")
+    for peer in PEERS:
+        # A peer that does not build here is left out of the comparison, not an error.
+        session.run("python", "-m", "pip", "install", peer, success_codes=[0, 1], silent=True)
+    session.run("python", "-m", "benchmarks", *session.posargs)
