@@ -434,7 +434,8 @@ def test_removing_a_child_that_waits_needs_no_stop() -> None:
 def test_a_removed_child_that_fails_first_does_not_return() -> None:
     drive = Drive(Strategy.ONE_FOR_ONE, PERMANENT).up()
     assert drive.table.remove("a")
-    drive.exit("a", ValueError())
+    error = ValueError()
+    assert drive.exit("a", error) == [ChildFailed("sup", "a", 1, FailureClass.COUNTED, error, None)]
     assert drive.states() == ""
     assert drive.step(100).start == ()
 

@@ -51,7 +51,7 @@ class Incarnation:
         if self._has_started:
             raise LocalProtocolError(f"{self.id} called started() twice")
         self._has_started = True
-        if not self._scope.cancel_called:
+        if not self._scope.cancel_called and not self.gone.is_set():
             if not self.stopping.is_set():
                 self._limit(math.inf)
             self._on_started(self.id)

@@ -185,6 +185,8 @@ class _Table:
         if self.decisions.remove(id):
             self._news.set()
             await self._alive[id].gone.wait()
+        else:
+            del self._specs[id]
 
     async def _serve(self, nursery: trio.Nursery, context: ChildContext) -> None:
         """Decide and perform until no child is left."""
@@ -223,6 +225,8 @@ class _Table:
         error = await incarnation.live()
         del self._alive[incarnation.id]
         self._events += self.decisions.exited(incarnation.id, error, self._clock.monotonic_s())
+        if incarnation.id not in self.decisions:
+            del self._specs[incarnation.id]
         incarnation.gone.set()
         self._news.set()
 

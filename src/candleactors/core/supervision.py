@@ -156,7 +156,6 @@ class Supervision:
         asked = member.state is ChildState.STOPPING
         stable = member.up_since_s is not None and now - member.up_since_s >= self._backoff.stable_after_s
         member.up_since_s = None
-        member.cancelled = False
         member.tried = True
         if error is not None:
             member.last_failure = describe(error)
@@ -224,6 +223,9 @@ class Supervision:
         """The first round of starts is over, whether it succeeded or not: from here on failures are our business."""
         return not self._closing and all(member.tried for member in self._members.values())
 
+    def __contains__(self, id: str) -> bool:
+        return id in self._members
+
     def incarnation(self, id: str) -> int:
         """Return how many times the child was started."""
         return self._members[id].incarnation
@@ -260,8 +262,8 @@ class Supervision:
             events.append(ChildFailed(self._name, member.id, member.incarnation, failure, error, None))
         else:
             events.append(ChildEnded(self._name, member.id, member.incarnation, None))
-        again = member.doomed and not self._closing and not member.removed
-        self._lay_down(member, again=again and member.restart is not Restart.TEMPORARY)
+        again = member.doomed and not self._closing and member.restart is not Restart.TEMPORARY
+        self._lay_down(member, again=again)
         if error is not None and failure is FailureClass.FATAL:
             events += self._give_up(member, error)
         return events
@@ -269,39 +271,38 @@ class Supervision:
     def _ended_by_itself(
         self, member: _Member, error: BaseException | None, now: float, *, stable: bool
     ) -> list[SupervisorEvent]:
-        events: list[SupervisorEvent] = []
         failure = classify(error) if error is not None else None
-        wait: float | None = None
-        verdict: BaseException | None = None
-        if failure is FailureClass.FATAL:
-            verdict = error
-        elif self._restarts(member, error):
-            if stable:
-                member.backoff.reset()
-                member.breaker.reset()
-            wait = member.backoff.failed()
-            if error is not None:
-                wait = max(wait, retry_after_s(error))
-            if member.breaker.failed():
-                wait = max(wait, self._supervision.breaker_rest_s)
-                events.append(BreakerOpened(self._name, member.id, member.breaker.failures, wait))
-            if failure is not FailureClass.TRANSIENT and not self._window.allow(now):
-                verdict = self._exceeded(member, error)
-        if verdict is not None:
-            wait = None
-            events.clear()
+        verdict = error if failure is FailureClass.FATAL else None
+        again = verdict is None and self._restarts(member, error)
+        if again and failure is not FailureClass.TRANSIENT and not self._window.allow(now):
+            verdict, again = self._exceeded(member, error), False
+        wait_s = self._wait_s(member, error, stable=stable) if again else None
+        events: list[SupervisorEvent] = []
         if error is not None and failure is not None:
-            events.insert(0, ChildFailed(self._name, member.id, member.incarnation, failure, error, wait))
+            events.append(ChildFailed(self._name, member.id, member.incarnation, failure, error, wait_s))
         else:
-            events.insert(0, ChildEnded(self._name, member.id, member.incarnation, wait))
+            events.append(ChildEnded(self._name, member.id, member.incarnation, wait_s))
         # A sibling's failure had already condemned it to begin anew; that it finished first changes nothing.
         condemned = member.doomed and member.restart is Restart.TRANSIENT and verdict is None
-        self._lay_down(member, again=wait is not None or condemned)
+        self._lay_down(member, again=again or condemned)
         if verdict is not None:
             events += self._give_up(member, verdict)
-        elif wait is not None:
-            self._hold_group(member, now + wait)
+        if wait_s is not None:
+            if member.breaker.is_open:
+                events.append(BreakerOpened(self._name, member.id, member.breaker.failures, wait_s))
+            self._hold_group(member, now + wait_s)
         return events
+
+    def _wait_s(self, member: _Member, error: BaseException | None, *, stable: bool) -> float:
+        if stable:
+            member.backoff.reset()
+            member.breaker.reset()
+        wait_s = member.backoff.failed()
+        if error is not None:
+            wait_s = max(wait_s, retry_after_s(error))
+        if member.breaker.failed():
+            wait_s = max(wait_s, self._supervision.breaker_rest_s)
+        return wait_s
 
     def _restarts(self, member: _Member, error: BaseException | None) -> bool:
         if member.restart is Restart.TRANSIENT:
