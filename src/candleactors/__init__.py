@@ -1,3 +1,38 @@
-"""A candle feed that never misses, never repeats and never lies about a candle."""
+"""A candle feed that never misses, never repeats and never lies about a candle.
+
+Embed it::
+
+    async with candleactors.open_feed(settings) as feed:
+        async for event in feed.candles():
+            ...
+
+or run it: ``candleactors run candles.toml``. What this module names is the public interface, together with
+`candleactors.errors`, `candleactors.settings` and the command line.
+"""
 
 from __future__ import annotations
+
+from candleactors.errors import CandleactorsError, ConfigError, FeedClosed, SubscriberLagged
+from candleactors.feed import Feed, open_feed, run_feed
+from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
+from candleactors.settings import Settings
+
+__all__ = [
+    "Candle",
+    "CandleactorsError",
+    "ConfigError",
+    "Cursor",
+    "Event",
+    "Feed",
+    "FeedClosed",
+    "Gap",
+    "GapReason",
+    "Revision",
+    "Settings",
+    "Source",
+    "Stream",
+    "SubscriberLagged",
+    "Timeframe",
+    "open_feed",
+    "run_feed",
+]

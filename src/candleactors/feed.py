@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
@@ -19,7 +18,7 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.journal import Journal
 from candleactors.actors.replay import StoredReplay
 from candleactors.actors.root import open_root
-from candleactors.actors.status import FeedStatus, store_status, venue_status
+from candleactors.actors.status import FeedStatus, actor_statuses, store_status, venue_status
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.subscription import Subscription
 from candleactors.actors.supervisor import Supervisor
@@ -27,6 +26,7 @@ from candleactors.actors.venue import FeedParts, Venue, rest_base
 from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
 from candleactors.errors import FeedClosed, UnknownVenue
+from candleactors.logs import default_logger
 from candleactors.model import Candle, Cursor, Stream
 from candleactors.settings import Settings
 from candleactors.stores.base import Store
@@ -135,7 +135,7 @@ class Feed:
             subscribers=parts.hub.subscribers,
             lagged=parts.hub.lagged,
             store=store,
-            children=tuple(self.tree.children()),
+            actors=actor_statuses(self.tree.children(), now_s),
         )
 
     def stop(self) -> None:
@@ -197,9 +197,11 @@ async def open_feed(
     used_clock = clock or SystemClock()
     used_network = network or TcpNetwork()
     used_rng = rng or random.Random()
-    journal = Journal(log or structlog.get_logger("candleactors"), used_clock)
+    journal = Journal(log or default_logger(), used_clock)
     async with AsyncExitStack() as stack:
-        used_store: Store = store or await stack.enter_async_context(open_sqlite(chosen.store.path))
+        used_store: Store = (
+            store if store is not None else await stack.enter_async_context(open_sqlite(chosen.store.path))
+        )
         limits, clients = {}, {}
         for name, venue in chosen.venues.items():
             codec = venues.codec(name)

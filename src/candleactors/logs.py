@@ -7,7 +7,7 @@ import sys
 from typing import Final, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from candleactors.redaction import MAX_TEXT, MAX_TRACEBACK, loggable
 from candleactors.settings import LogSettings
@@ -40,6 +40,26 @@ def set_up(settings: LogSettings, stream: TextIO | None = None) -> None:
     root.handlers = [_ToStructlog()]
     # Below warnings, HTTP and WebSocket libraries speak about every request and frame.
     root.setLevel(max(level, logging.WARNING))
+
+
+def default_logger() -> FilteringBoundLogger:
+    """Return structlog's logger where this process configured structlog, else one that writes to standard `logging`.
+
+    An embedding program that configured neither sees warnings and errors on stderr, as from any library.
+    """
+    if structlog.is_configured():
+        configured: FilteringBoundLogger = structlog.get_logger("candleactors")
+        return configured
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        logging.getLogger("candleactors"),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            redact_event,
+            structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return logger
 
 
 def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -79,7 +79,7 @@ class RepairSettings:
     clock_interval_s: float = field(default=300.0, validator=over(0))
     """Between two readings of the venue's clock."""
     verify_interval_s: float = field(default=600.0, validator=at_least(0))
-    """Between two comparisons of the last candles of each stream with REST, which find the venue's corrections; 0: none."""
+    """Between two comparisons of each stream's last candles with REST, which find the venue's corrections; 0: none."""
 
 
 @frozen

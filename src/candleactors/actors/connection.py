@@ -180,9 +180,13 @@ class Connection:
         return frame
 
     def _park_refused(self) -> None:
-        """Take what the venue refuses out of service, so that one bad symbol never troubles the others."""
+        """Take what the venue refuses out of service, so that one bad symbol never troubles the others.
+
+        A name that is merely never answered stays in the plan: REST delivers it, the next connection tries again.
+        """
         for refusal in self._book.take_refusals():
-            if (stream := self._streams.get(refusal.name)) is not None:
+            stream = self._streams.get(refusal.name)
+            if stream is not None and refusal.code is not None:
                 self._deps.interest.park(stream, f"subscription refused: {refusal.message}")
 
     def _count_pongs(self) -> None:

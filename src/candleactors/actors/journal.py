@@ -64,7 +64,7 @@ class Journal:
                 level = "warning" if failure is FailureClass.TRANSIENT else "error"
                 values: dict[str, object] = {"error": describe(error), "again_in_s": _rounded(wait_s)}
                 if failure is not FailureClass.TRANSIENT:
-                    values["trace"] = "".join(traceback.format_exception(error))
+                    values["exception"] = "".join(traceback.format_exception(error))
                 self.note(level, "child failed", about, **values)
             case ChildOverdue(overdue_s=overdue_s):
                 self._log.error("child does not stop", about=about, overdue_s=_rounded(overdue_s))

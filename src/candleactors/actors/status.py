@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import frozen
 
 from candleactors.actors.budget import BudgetStatus
@@ -61,6 +63,17 @@ class VenueStatus:
 
 
 @frozen
+class ActorStatus:
+    """A child of the feed's topmost supervisor. `up_s` is ``None`` while it is down."""
+
+    id: str
+    state: str
+    restarts: int
+    up_s: float | None
+    last_failure: str | None
+
+
+@frozen
 class StoreStatus:
     """The store writer. `error` says why the last attempt to write failed, ``None`` if it did not."""
 
@@ -81,7 +94,7 @@ class FeedStatus:
     subscribers: int
     lagged: int
     store: StoreStatus
-    children: tuple[ChildStatus, ...]
+    actors: tuple[ActorStatus, ...]
 
 
 def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: int) -> VenueStatus:
@@ -140,3 +153,17 @@ def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: 
 def store_status(writer: StoreWriter) -> StoreStatus:
     """Return how the store writer is. Does not block."""
     return StoreStatus(written=writer.written, pending=writer.pending, shed=writer.shed, error=writer.trouble)
+
+
+def actor_statuses(children: Iterable[ChildStatus], now_s: float) -> tuple[ActorStatus, ...]:
+    """Return how supervised children are."""
+    return tuple(
+        ActorStatus(
+            id=child.id,
+            state=child.state,
+            restarts=child.restarts,
+            up_s=None if child.up_since_s is None else round(now_s - child.up_since_s, 1),
+            last_failure=child.last_failure,
+        )
+        for child in children
+    )

@@ -251,6 +251,6 @@ class Tape:
             quantity = 1 - int(log(1.0 - random()) * mean_steps)
             at_ms = int(at)
             buys = random() < 0.5
-            if not any(o.start_ms <= at_ms < o.end_ms for o in outages):
+            if not (outages and any(o.start_ms <= at_ms < o.end_ms for o in outages)):
                 trades.append(Trade(at_ms, next_id + len(trades), price, quantity, buys))
         return trades

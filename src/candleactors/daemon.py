@@ -1,0 +1,98 @@
+"""The daemon: a feed as a process, with signals and a status socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from attrs import asdict
+
+from candleactors.errors import ConfigError, FeedClosed
+from candleactors.feed import Feed, open_feed
+from candleactors.settings import Settings
+from candleactors.symbols import check_symbols
+from candleactors.transport.network import Network, TcpNetwork
+
+_ASK_TIMEOUT_S = 5.0
+
+
+async def run_daemon(settings: Settings, *, network: Network | None = None) -> None:
+    """Run the feed that `settings` describe until SIGINT or SIGTERM, then stop it in order; a second signal hurries.
+
+    Answers ``status`` on ``settings.socket_path``, for the same user only. Raises `ConfigError` where there is nothing to
+    watch or a venue does not know a symbol, and what made the feed give up.
+    """
+    if not any(venue.symbols for venue in settings.venues.values()):
+        raise ConfigError("no symbols to watch: name some under [venues.<venue>]", key="venues")
+    used_network = network or TcpNetwork()
+    log = structlog.get_logger("candleactors")
+    running = trio.CancelScope()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def obey() -> None:
+                async for number in signals:
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    (nursery.cancel_scope if running.cancel_called else running).cancel()
+
+            nursery.start_soon(obey)
+            with running:
+                checked = await check_symbols(settings, used_network)
+                async with open_feed(checked, network=used_network) as feed:
+                    log.info("feed runs", pid=os.getpid(), store=str(settings.store.path))
+                    await serve_status(feed, settings.socket_path)
+            nursery.cancel_scope.cancel()
+    log.info("feed stopped")
+
+
+async def serve_status(feed: Feed, path: Path) -> None:
+    """Answer each line ``status`` on the Unix socket at `path` with the feed's status, one JSON object a line.
+
+    Runs until cancelled, and removes the socket then. Raises `ConfigError` if something else is at `path`.
+    """
+    async with _listening(path) as listener:
+        await trio.serve_listeners(partial(_answer, feed), [trio.SocketListener(listener)])
+
+
+async def _answer(feed: Feed, stream: trio.SocketStream) -> None:
+    async with stream:
+        with trio.move_on_after(_ASK_TIMEOUT_S):
+            try:
+                asked = await stream.receive_some(64)
+                if asked.strip() != b"status":
+                    answer: dict[str, object] = {"error": "ask for: status"}
+                else:
+                    answer = asdict(feed.status())
+                await stream.send_all(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+            except (trio.BrokenResourceError, FeedClosed):
+                return
+
+
+@asynccontextmanager
+async def _listening(path: Path) -> AsyncIterator[trio.socket.SocketType]:
+    """Bind the socket at `path`, readable by its owner only. A dead one is replaced: the store has but one writer."""
+    place = trio.Path(path)
+    if await place.is_socket():
+        await place.unlink()
+    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        await listener.bind(str(path))
+    except OSError as error:
+        raise ConfigError(f"no status socket at {path}: {error.strerror or error}", key="status_socket") from None
+    finally:
+        os.umask(mask)
+    try:
+        listener.listen(16)
+        yield listener
+    finally:
+        listener.close()
+        os.unlink(path)
