@@ -72,6 +72,11 @@ class Client:
     _events: list[Event] = field(factory=list)
     _partial: str = ""
 
+    @property
+    def ending(self) -> tuple[int, str | None] | None:
+        """Code and reason of the close frame received, if any."""
+        return None if self.close is None else (self.close.code, self.close.reason)
+
     async def send(self, event: Event) -> None:
         await self.stream.send_all(self.ws.send(event))
 
