@@ -186,6 +186,27 @@ def test_two_failures_are_raised_as_a_group() -> None:
     assert caught.group_contains(AssertionError)
 
 
+def test_a_bug_in_the_drain_outweighs_the_host_s_cancellation() -> None:
+    bug = AssertionError("in cleanup")
+
+    async def fails_in_cleanup(context: ChildContext) -> None:
+        context.started()
+        await context.stopping.wait()
+        raise bug
+
+    tree = Tree(ChildSpec("bad", fails_in_cleanup))
+
+    async def main() -> None:
+        with trio.move_on_after(1):
+            async with open_root(tree.supervisor, drain_s=10):
+                await trio.sleep_forever()
+
+    with pytest.raises(AssertionError) as caught:
+        play(main)
+    assert caught.value is bug
+    assert tree.stopped[1:] == [(3, "c"), (5, "b"), (7, "a")]
+
+
 def test_run_root_under_nursery_start() -> None:
     tree = Tree()
 

@@ -545,18 +545,33 @@ def test_a_broken_listener_ends_the_tree_instead_of_hanging_it() -> None:
     assert caught.group_contains(ZeroDivisionError)
 
 
-def test_a_supervisor_cancelled_from_outside_any_tree_cancels_its_children_and_lets_the_cancellation_pass() -> None:
+class Context:
+    """A `ChildContext` of nobody."""
+
+    id = "sup"
+    incarnation = 1
+
+    def __init__(self) -> None:
+        self.stopping = trio.Event()
+
+    def started(self) -> None:
+        pass
+
+
+def test_a_supervisor_asked_to_stop_before_it_begins_starts_nobody() -> None:
     log = Log()
 
-    class Context:
-        id = "sup"
-        incarnation = 1
+    async def main() -> None:
+        context = Context()
+        context.stopping.set()
+        await log.supervisor(ChildSpec("a", serve)).run(context)
 
-        def __init__(self) -> None:
-            self.stopping = trio.Event()
+    play(main)
+    assert log.events == []
 
-        def started(self) -> None:
-            pass
+
+def test_a_cancelled_supervisor_without_a_root_cancels_its_children_and_lets_the_cancellation_pass() -> None:
+    log = Log()
 
     async def main() -> None:
         supervisor = log.supervisor(*(ChildSpec(id, deaf(2)) for id in "ab"))
