@@ -110,7 +110,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
                 f'config.toml: venues.binance-spot.symbols[0]: "{symbol}" is not a symbol of Binance Spot;'
                 ' did you mean "BTCUSDT"?',
             )
-            for symbol in ("BTC/USDT", "btc-usdt", "btcusdt", " BTCUSDT", "BTC:USDT")
+            for symbol in ("BTC/USDT", "BTC-USDT", "btc-usdt", "btcusdt", " BTCUSDT", "BTC:USDT")
         ),
         (
             '[venues.binance-spot]\nsymbols = "BTCUSDT"',
