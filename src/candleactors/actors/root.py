@@ -59,7 +59,7 @@ async def open_root(supervisor: Supervisor, *, drain_s: float) -> AsyncIterator[
                     yield root
         except BaseException as error:  # raised again below, once nothing runs any more
             body_error = error
-        nursery.cancel_scope.shield = True
+        # The nursery waits for the drain whatever happens to the host: the tree is shielded by its own scope.
         root.stop()
     if root.failure is not None and isinstance(body_error, Exception):
         raise BaseExceptionGroup(f"{supervisor.name} failed, and so did what used it", [body_error, root.failure])
