@@ -96,16 +96,17 @@ def _pairs(values: Mapping[str, Any]) -> Table:
 def _rows(rows: list[dict[str, Any]]) -> Table:
     nested = {name for row in rows for name, value in row.items() if isinstance(value, dict)}
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in nested]
-    table = _table(*map(_title, names))
+    # Many columns: on a narrow terminal their titles break, where the prices of candles would rather be cut.
+    table = _table(*map(_title, names), wrap=True)
     for row in rows:
         table.add_row(*(_cell(name, row.get(name)) for name in names))
     return table
 
 
-def _table(*titles: str) -> Table:
+def _table(*titles: str, wrap: bool = False) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
-        table.add_column(Text(title), justify="left" if title in _LEFT else "right", no_wrap=True)
+        table.add_column(Text(title), justify="left" if title in _LEFT else "right", no_wrap=not wrap)
     return table
 
 
