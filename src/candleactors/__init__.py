@@ -12,10 +12,14 @@ or run it: ``candleactors run candles.toml``. What this module names is the publ
 
 from __future__ import annotations
 
-from candleactors.errors import CandleactorsError, ConfigError, FeedClosed, SubscriberLagged
-from candleactors.feed import Feed, open_feed, run_feed
-from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
-from candleactors.settings import Settings
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from candleactors.errors import CandleactorsError, ConfigError, FeedClosed, SubscriberLagged
+    from candleactors.feed import Feed, open_feed, run_feed
+    from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
+    from candleactors.settings import Settings
 
 __all__ = [
     "Candle",
@@ -36,3 +40,17 @@ __all__ = [
     "open_feed",
     "run_feed",
 ]
+
+_HOMES = ("errors", "model", "settings", "feed")
+
+
+def __getattr__(name: str) -> object:
+    # Late, so that ``candleactors --help`` and shell completion need not wait for the whole feed to be imported.
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"candleactors.{home}")
+            if name in vars(module):
+                value: object = vars(module)[name]
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,17 @@ from candleactors.model import Candle
 
 _LEFT: Final = ("id", "state", "source", "last disconnect", "last failure", "")
 
+_SPARE: Final = (
+    "generation",
+    "quiet",
+    "suspect",
+    "retiring",
+    "messages",
+    "capacity",
+    "last_disconnect",
+    "last_failure",
+)
+
 
 def candles(rows: Iterable[Candle]) -> None:
     """Print candles; one that is still open, incomplete or revised says so in the last column."""
@@ -94,12 +105,18 @@ def _pairs(values: Mapping[str, Any]) -> Table:
 
 
 def _rows(rows: list[dict[str, Any]]) -> Table:
+    """Return a table that fits the terminal, if need be without the columns that people miss least."""
     nested = {name for row in rows for name, value in row.items() if isinstance(value, dict)}
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in nested]
-    # Many columns: on a narrow terminal their titles break, where the prices of candles would rather be cut.
-    table = _table(*map(_title, names), wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(name, row.get(name)) for name in names))
+    console = _console()
+    unbounded = console.options.update_width(10_000)
+    for dropped in range(len(_SPARE) + 1):
+        kept = [name for name in names if name not in _SPARE[:dropped]]
+        table = _table(*map(_title, kept), wrap=True)
+        for row in rows:
+            table.add_row(*(_cell(name, row.get(name)) for name in kept))
+        if console.measure(table, options=unbounded).minimum <= console.width:
+            break
     return table
 
 
