@@ -1,0 +1,1 @@
+"""Benchmarks: what a message costs from the socket to a subscriber. See ``docs/performance.md``."""

@@ -1,0 +1,94 @@
+"""``python -m benchmarks``: run the scenarios, print tables, write figures. It asserts nothing about time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runner import certificates
+from benchmarks.scenarios import Bench, ratios
+
+SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory")
+
+
+def main() -> None:
+    choice = parse(sys.argv[1:])
+    bench = Bench(
+        messages=choice.messages,
+        streams=choice.streams,
+        repeat=choice.repeat,
+        paced_seconds=choice.paced_seconds,
+        contestants=tuple(choice.contestants),
+        pythons=dict(pair.split("=", 1) for pair in choice.python),
+    )
+    figures: dict[str, Any] = {"machine": machine()}
+    with certificates() as bench.certificates:
+        for name in choice.only or SCENARIOS:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            if name.startswith("blast"):
+                figures[name] = bench.blast(tls=name == "blast_tls")
+                figures[f"{name}_ratios"] = ratios(figures[name])
+            else:
+                figures[name] = getattr(bench, name)()
+    show(figures)
+    if choice.json:
+        choice.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--only", action="append", choices=SCENARIOS, help="run this scenario; may be repeated")
+    parser.add_argument("--contestants", nargs="+", default=[], metavar="NAME", help="run only these")
+    parser.add_argument("--messages", type=int, default=400_000, help="messages of a blast (%(default)s)")
+    parser.add_argument("--streams", type=int, default=1000, help="streams of a blast (%(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of which the best counts (%(default)s)")
+    parser.add_argument("--paced-seconds", type=float, default=10.0, help="length of a paced run (%(default)s)")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="interpreter for one contestant, for peers in an environment of their own; may be repeated",
+    )
+    return parser.parse_args(arguments)
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    for scenario, results in figures.items():
+        if scenario == "machine" or scenario.endswith("_ratios"):
+            continue
+        print(f"\n{scenario}")
+        times = figures.get(f"{scenario}_ratios", {})
+        for name, result in results.items():
+            print(f"  {name:34} {describe(result)}{f'   ours: {times[name]:.2f} ×' if name in times else ''}")
+
+
+def describe(result: dict[str, Any]) -> str:
+    if "skipped" in result:
+        return f"skipped: {result['skipped']}"
+    if "cpu_us" in result:
+        return (
+            f"{result['cpu_us']:8.2f} µs CPU {result['wall_us']:8.2f} µs wall "
+            f"{result['messages_per_cpu_s']:>10,} messages/CPU-s {result['cpu_percent']:6.1f} % CPU"
+        )
+    if "last_close_to_last_delivery_ms" in result:
+        return f"{result['last_close_to_last_delivery_ms']:8.2f} ms from the last close to the last delivery"
+    return f"{result['bytes_per_stream']:>8,} bytes a stream, {result['memory_bytes'] / 1e6:.1f} MB in all"
+
+
+if __name__ == "__main__":
+    main()
