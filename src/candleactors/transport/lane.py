@@ -15,6 +15,8 @@ from candleactors.transport.splitter import FrameSplitter
 
 RECEIVE_BYTES = 1 << 18
 """Most bytes of one read."""
+BACKLOG_BYTES = RECEIVE_BYTES // 2
+"""A read of so many bytes is followed by the next at once."""
 MAX_HANDSHAKE_BYTES = 1 << 16
 """Most bytes of an answer to the handshake, the body of a refusal included."""
 
@@ -25,7 +27,7 @@ _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
 class LaneStream(trio.abc.Stream):
     """The library's end of the lane. Owned by the library once handed over; closing it closes `stream`.
 
-    Before each read it pauses for `coalesce_s`, unless the last read came back full: then there is a backlog already.
+    Before each read it pauses for `coalesce_s`, unless the last one brought `BACKLOG_BYTES`: waiting gains nothing then.
     While `max_pending_bytes` wait to be taken, it does not read: the kernel's buffers fill and the peer has to wait.
     Up to there a slow consumer holds up neither pings nor their answers; beyond, they wait unread with everything else.
     """
@@ -140,7 +142,7 @@ class LaneStream(trio.abc.Stream):
             raise
         if not data and self.opening:
             raise ConnectFailed("the connection ended during the handshake")
-        self._backlog = len(data) >= RECEIVE_BYTES or self.opening
+        self._backlog = len(data) >= BACKLOG_BYTES or self.opening
         return bytes(data)
 
     def _accept(self, data: bytes) -> None:
