@@ -27,8 +27,8 @@ _ASK_TIMEOUT_S = 5.0
 async def run_daemon(settings: Settings, *, network: Network | None = None) -> None:
     """Run the feed that `settings` describe until SIGINT or SIGTERM, then stop it in order; a second signal hurries.
 
-    Answers ``status`` on ``settings.socket_path``, for the same user only. Raises `ConfigError` where there is nothing to
-    watch or a venue does not know a symbol, and what made the feed give up.
+    Answers ``status`` on ``settings.socket_path``, for the same user only. Raises `ConfigError` where there is nothing
+    to watch or a venue does not know a symbol, and what made the feed give up.
     """
     if not any(venue.symbols for venue in settings.venues.values()):
         raise ConfigError("no symbols to watch: name some under [venues.<venue>]", key="venues")

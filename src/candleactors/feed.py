@@ -138,6 +138,11 @@ class Feed:
             actors=actor_statuses(self.tree.children(), now_s),
         )
 
+    @property
+    def messages(self) -> int:
+        """How many WebSocket messages of its venues the feed has dealt with."""
+        return sum(venue.sequencer.counters.messages for venue in self._venues.values())
+
     def stop(self) -> None:
         """Ask the task running this feed in `run_feed` to end in order. Does not wait."""
         self.stopping.set()

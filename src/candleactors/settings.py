@@ -36,7 +36,7 @@ class BackoffSettings:
 class SupervisionSettings:
     """When supervisors give up and how long a stop may take."""
 
-    max_restarts: int = field(default=10, validator=at_least(0))
+    max_restarts: int = field(default=5, validator=at_least(0))
     restart_window_s: float = field(default=60.0, validator=over(0))
     breaker_failures: int = field(default=8, validator=at_least(1))
     """Failures in a row, without stable uptime between, after which a child rests for `breaker_rest_s`."""

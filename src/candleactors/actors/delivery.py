@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from attrs import define, field
 
-from candleactors.errors import MalformedMessage
-from candleactors.model import Candle, Event, Stream
+from candleactors.model import Event, Stream
 from candleactors.venues.base import WireCandle
 
-
-class Forming:
-    """A forming candle on its way to subscribers: converted when the first of them takes it, once for all of them."""
-
-    __slots__ = ("_candle", "open_time_ms", "received_ms", "stream", "wire")
-
-    def __init__(self, stream: Stream, wire: WireCandle, received_ms: int) -> None:
-        self.stream = stream
-        self.open_time_ms = wire.open_time_ms
-        self.wire: WireCandle | None = wire
-        self.received_ms = received_ms
-        self._candle: Candle | None = None
-
-    def candle(self) -> Candle | None:
-        """Return the exact candle, or ``None`` where the message held an impossible one."""
-        if self.wire is not None:
-            try:
-                self._candle = self.wire.to_candle(self.stream, self.received_ms)
-            except MalformedMessage:
-                self._candle = None
-            self.wire = None
-        return self._candle
+Forming: TypeAlias = tuple[WireCandle, int]
+"""A forming candle as it came off the wire, and when it was received (ms). A tuple, since most are never looked at."""
 
 
 @define

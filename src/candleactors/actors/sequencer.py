@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from attrs import asdict, define
 
 from candleactors.actors.child import ChildContext
-from candleactors.actors.delivery import Delivery, Forming
+from candleactors.actors.delivery import Delivery
 from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
@@ -149,8 +149,7 @@ class Sequencer:
             if (continuity := followed.get(name)) is None:
                 counters.untracked += 1
             elif continuity.on_open(wire.open_time_ms, now_s, horizon_ms):
-                stream = continuity.stream
-                forming[stream] = Forming(stream, wire, received_ms)
+                forming[continuity.stream] = (wire, received_ms)
 
     def _reconcile(self, version: int) -> int:
         """Follow what is desired and nothing else; return the version of the interest that was looked at."""
@@ -198,5 +197,5 @@ def _add(stream: Stream, events: list[Event], delivery: Delivery) -> None:
     for event in events:
         delivery.events.append((stream, event))
         forming = delivery.forming.get(stream)
-        if forming is not None and isinstance(event, Candle) and forming.open_time_ms <= event.open_time_ms:
+        if forming is not None and isinstance(event, Candle) and forming[0].open_time_ms <= event.open_time_ms:
             del delivery.forming[stream]

@@ -11,7 +11,7 @@ from typing import Protocol
 import trio
 
 from candleactors.actors.delivery import Delivery, Forming
-from candleactors.errors import FeedClosed, SubscriberLagged
+from candleactors.errors import FeedClosed, MalformedMessage, SubscriberLagged
 from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream
 from candleactors.settings import SubscriberSettings
 
@@ -154,7 +154,7 @@ class Subscription:
             self._events.extend(events)
             for stream, event in events:
                 known = forming.get(stream)
-                if known is not None and not isinstance(event, Revision) and known.open_time_ms <= _position(event):
+                if known is not None and not isinstance(event, Revision) and known[0].open_time_ms <= _position(event):
                     del forming[stream]
         if self._wants_forming and delivery.forming:
             if streams is None:
@@ -184,12 +184,11 @@ class Subscription:
         if self._forming and (now_s := trio.current_time()) >= self._forming_due_s():
             self._forming_at_s = now_s
             forming, self._forming = self._forming, {}
-            for item in forming.values():
-                candle = item.candle()
-                if candle is None:
+            for stream, (wire, received_ms) in forming.items():
+                try:
+                    ready.append(wire.to_candle(stream, received_ms))
+                except MalformedMessage:
                     self.malformed += 1
-                else:
-                    ready.append(candle)
         return ready
 
     def _is_news(self, stream: Stream, event: Event) -> bool:

@@ -83,14 +83,14 @@ class Candle:
 
         Checked: finite positive prices, finite non-negative volumes and counts, low ≤ open, close ≤ high.
         """
-        prices = (self.open, self.high, self.low, self.close)
-        if not all(p.is_finite() and p > 0 for p in prices):
-            return "a price is not a positive number"
+        for price in (self.open, self.high, self.low, self.close):
+            if not (price.is_finite() and price > 0):
+                return "a price is not a positive number"
         if not (self.low <= self.open <= self.high and self.low <= self.close <= self.high):
             return "open or close lies outside low and high"
-        amounts = (self.volume, self.quote_volume, self.taker_buy_volume, self.taker_buy_quote_volume)
-        if not all(a is None or (a.is_finite() and a >= 0) for a in amounts):
-            return "a volume is not a non-negative number"
+        for amount in (self.volume, self.quote_volume, self.taker_buy_volume, self.taker_buy_quote_volume):
+            if amount is not None and not (amount.is_finite() and amount >= 0):
+                return "a volume is not a non-negative number"
         if self.trades is not None and self.trades < 0:
             return "the number of trades is negative"
         return None

@@ -16,7 +16,7 @@ from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolEr
 from candleactors.model import Candle, Stream
 from candleactors.venues import binance_rest
 from candleactors.venues.base import ClosingSoon, Decoded, RestRequest, VenueRules, WireCandle
-from candleactors.venues.binance_kline import CombinedKline
+from candleactors.venues.binance_kline import CombinedKline, has_each_key_once
 from candleactors.venues.binance_reply import Ignored, KlineMessage, understand
 from candleactors.venues.binance_rules import SPOT, USDM, Market
 
@@ -96,11 +96,18 @@ class BinanceCodec:
                     event = message.data
                     name = message.stream
                     stream = streams.get(name)
-                    if stream is not None and not event.kline.closed and event.problem(stream) is None:
-                        known = forming.get(name)
-                        if known is None or not _is_newer(known, event):
-                            forming[name] = event
-                        continue
+                    if stream is not None and event.problem(stream) is None:
+                        if not event.kline.closed:
+                            known = forming.get(name)
+                            if known is None or not _is_newer(known, event):
+                                forming[name] = event
+                            continue
+                        if has_each_key_once(frame, event):
+                            try:
+                                decoded.closed.append((name, event.to_candle(stream, received_ms)))
+                            except MalformedMessage as error:
+                                decoded.rejected.append(MalformedMessage(error.problem, frame))
+                            continue
             _decode_strictly(frame, streams, received_ms, decoded)
         return decoded
 

@@ -13,7 +13,7 @@ import msgspec
 from candleactors.errors import MalformedMessage
 from candleactors.model import DAY_MS, Candle, Source, Stream, Timeframe
 from candleactors.venues.binance_rules import SPOT
-from candleactors.venues.decimals import plain_decimal
+from candleactors.venues.decimals import plain_decimals
 
 EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01; also tells milliseconds from seconds
 LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01; also tells milliseconds from microseconds
@@ -35,6 +35,8 @@ def _longest_ms(timeframe: Timeframe) -> int:
 
 _GRIDS: Final = {t.text: (grid_ms(t), _longest_ms(t)) for t in SPOT.rules.timeframes}
 
+
+_COMBINED_KEYS: Final = 23  # stream, data; e, E, s, k; and 17 within k
 
 _KLINE_KEYS: Final = {
     "open_time_ms": "t",
@@ -151,6 +153,22 @@ class CombinedKline(msgspec.Struct, gc=False):
     data: KlineEvent
 
 
+def has_each_key_once(frame: bytes, event: KlineEvent) -> bool:
+    """Whether `frame`, which was decoded to a combined `event`, holds every documented key once and no other.
+
+    True only where that is certain. Decoding proves the 20 required keys; the two optional ones show in their values
+    and the unused ``B`` is looked for. With 23 keys in all, none can occur twice. A quote inside a string is escaped,
+    so a string can make the count too high, never too low.
+    """
+    kline = event.kline
+    return (
+        frame.count(b'":') == _COMBINED_KEYS
+        and kline.first_trade is not None
+        and kline.last_trade is not None
+        and frame.count(b'"B":') == 1
+    )
+
+
 def build_candle(
     stream: Stream,
     open_time_ms: int,
@@ -168,28 +186,21 @@ def build_candle(
     """
     if not 0 <= trades < MAX_TRADES:
         raise ValueError("the number of trades is absurd")
-    opened, high, low, close = map(plain_decimal, prices)
-    volume, quote_volume, taker_buy_volume, taker_buy_quote_volume = map(plain_decimal, amounts)
+    timeframe = stream.timeframe
     candle = Candle(
-        venue=stream.venue,
-        symbol=stream.symbol,
-        timeframe=stream.timeframe,
-        open_time_ms=open_time_ms,
-        close_time_ms=stream.timeframe.close_ms(open_time_ms),
-        open=opened,
-        high=high,
-        low=low,
-        close=close,
-        volume=volume,
-        quote_volume=quote_volume,
-        trades=trades,
-        taker_buy_volume=taker_buy_volume,
-        taker_buy_quote_volume=taker_buy_quote_volume,
-        closed=closed,
-        complete=True,
-        source=source,
-        revision=0,
-        received_ms=received_ms,
+        stream.venue,
+        stream.symbol,
+        timeframe,
+        open_time_ms,
+        timeframe.close_ms(open_time_ms),
+        *plain_decimals((*prices, *amounts[:2])),
+        trades,
+        *plain_decimals(amounts[2:]),
+        closed,
+        True,
+        source,
+        0,
+        received_ms,
     )
     problem = candle.problem()
     if problem is not None:
