@@ -15,8 +15,8 @@ from candleactors.transport.splitter import FrameSplitter
 
 RECEIVE_BYTES = 1 << 18
 """Most bytes of one read."""
-BACKLOG_BYTES = RECEIVE_BYTES // 2
-"""A read of so many bytes is followed by the next at once."""
+BACKLOG_BYTES = 1 << 16
+"""A read of so many bytes, some two hundred klines, is followed by the next at once: a wake is cheap among so many."""
 MAX_HANDSHAKE_BYTES = 1 << 16
 """Most bytes of an answer to the handshake, the body of a refusal included."""
 
@@ -27,7 +27,7 @@ _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})\b")
 class LaneStream(trio.abc.Stream):
     """The library's end of the lane. Owned by the library once handed over; closing it closes `stream`.
 
-    Before each read it pauses for `coalesce_s`, unless the last one brought `BACKLOG_BYTES`: waiting gains nothing then.
+    Before each read it pauses for `coalesce_s`, unless the last one brought `BACKLOG_BYTES`.
     While `max_pending_bytes` wait to be taken, it does not read: the kernel's buffers fill and the peer has to wait.
     Up to there a slow consumer holds up neither pings nor their answers; beyond, they wait unread with everything else.
     """

@@ -14,8 +14,9 @@ from functools import cache
 import trio
 
 RECORD_BYTES = 1 << 14
-CIPHERTEXT_BYTES = 1 << 18
-"""Most bytes read from the transport at once."""
+CIPHERTEXT_BYTES = 3 << 16
+"""Most bytes read from the transport at once: with what an unfinished record left behind, less than a reader's 256 KiB,
+so that no small remainder is returned in a call of its own."""
 CLOSE_NOTIFY_S = 1.0
 """Most seconds spent on telling the peer that we close."""
 
