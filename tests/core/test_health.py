@@ -73,6 +73,35 @@ def test_one_sick_stream_of_many_is_subscribed_anew_twice_and_then_left_to_rest(
     assert remedies == [Remedy(resubscribe=("a",)), Remedy(resubscribe=("a",)), Remedy(), Remedy()]
 
 
+def test_a_stream_that_spoke_in_between_gets_its_chances_back() -> None:
+    subject = health()
+    renewals = 0
+    for now in range(120, 600, 60):
+        for name in subject.look({"a": float(now)}, float(now)):
+            read(subject, name, [evolve(ROW, open_time_ms=now * 1_000)], float(now), since_ms=0)
+        renewals += len(subject.remedy(streams=100).resubscribe)
+        subject.look({}, now + 30.0)
+    assert renewals == 8
+
+
+def test_a_mute_stream_is_not_subscribed_anew_for_ever() -> None:
+    subject = health()
+    renewals = 0
+    for now in range(120, 1_800, 60):
+        for name in subject.look({"a": float(now)}, float(now)):
+            read(subject, name, [evolve(ROW, open_time_ms=now * 1_000)], float(now), since_ms=0)
+        renewals += len(subject.remedy(streams=100).resubscribe)
+        assert subject.look({}, now + 30.0, unheard=("a",)) == []
+    assert renewals == 2
+
+
+def test_a_reading_on_its_way_is_not_asked_for_again() -> None:
+    subject = health()
+    assert subject.look({"a": 0.0}, 120.0) == ["a"]
+    assert subject.look({"a": 0.0}, 150.0) == []
+    assert subject.look({"a": 0.0}, 270.0) == ["a"]
+
+
 def test_a_whole_silent_socket_is_given_up_after_a_sample() -> None:
     subject = health()
     silent = {f"s{n}": 0.0 for n in range(100)}

@@ -103,6 +103,10 @@ class Connection:
         health = self._deps.health
         return self._book.silent(self._deps.clock.monotonic_s(), health.stale_after_s, health.first_data_s)
 
+    def unheard(self) -> tuple[str, ...]:
+        """See `LiveConnection.unheard`."""
+        return self._book.unheard
+
     def resubscribe(self, names: tuple[str, ...]) -> None:
         """See `LiveConnection.resubscribe`."""
         self._book.resubscribe(names)

@@ -56,7 +56,7 @@ async def run_monitor(shard: Shard, deps: MonitorDeps, context: ChildContext) ->
                 look_at_s = now_s + interval_s
                 silent = shard.connection.silent()
                 by_name = {codec.stream_name(stream): stream for stream in streams}
-                for name in health.look(silent, now_s):
+                for name in health.look(silent, now_s, unheard=shard.connection.unheard()):
                     if (stream := by_name.get(name)) is None or not deps.wishes.offer(Read(stream, shard.readings)):
                         health.on_unread(name, now_s)
             shard.health = HealthReport(*(health.named(state) for state in StreamState))

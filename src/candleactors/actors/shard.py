@@ -48,6 +48,10 @@ class LiveConnection(Protocol):
         """Return the wire names of the silent streams, with the time of their last word."""
         ...
 
+    def unheard(self) -> tuple[str, ...]:
+        """Return the wire names that have not spoken since they were last subscribed."""
+        ...
+
     def resubscribe(self, names: tuple[str, ...]) -> None:
         """Have streams that are silent on a live socket subscribed anew."""
         ...

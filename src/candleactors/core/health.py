@@ -7,7 +7,7 @@ between two readings of the same silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import StrEnum
 
 from attrs import define, frozen
@@ -16,6 +16,7 @@ from candleactors.model import Candle
 
 _LONGEST_REST_S = 600.0
 _MAX_RENEWALS = 2
+_LOST_AFTER_S = 120.0  # an answer that never came, because whoever owed it was restarted
 
 
 class StreamState(StrEnum):
@@ -54,7 +55,6 @@ class _Suspect:
     state: StreamState = StreamState.SUSPECT
     reading: tuple[int, int] | None = None  # newest interval with trades, and what REST said of it
     readings: int = 0
-    renewals: int = 0
 
 
 class ShardHealth:
@@ -68,21 +68,25 @@ class ShardHealth:
         self._suspects: dict[str, _Suspect] = {}
         self._renewals: dict[str, int] = {}
 
-    def look(self, silent: Mapping[str, float], now_s: float) -> list[str]:
+    def look(self, silent: Mapping[str, float], now_s: float, *, unheard: Container[str] = ()) -> list[str]:
         """Take in which streams are silent and since when; return those to read over REST now, longest silence first.
 
-        Streams that are not in `silent` have spoken and are forgotten.
+        Streams that are in neither `silent` nor `unheard` (not a word since they were last subscribed, and no time yet
+        to wonder why) have spoken and are forgotten. What is returned is not returned again before the answer, or
+        before it must have been lost.
         """
-        for name in [name for name in self._suspects if name not in silent]:
-            if self._suspects.pop(name).state is not StreamState.SICK:
-                self._renewals.pop(name, None)
+        self._suspects = {name: suspect for name, suspect in self._suspects.items() if name in silent}
+        self._renewals = {name: n for name, n in self._renewals.items() if name in silent or name in unheard}
         for name, since_s in silent.items():
             suspect = self._suspects.get(name)
             if suspect is None or since_s > suspect.since_s:
-                self._suspects[name] = _Suspect(since_s, now_s, renewals=self._renewals.get(name, 0))
+                self._suspects[name] = _Suspect(since_s, now_s)
         due = [name for name, suspect in self._suspects.items() if suspect.next_reading_s <= now_s]
         due.sort(key=lambda name: self._suspects[name].next_reading_s)
-        return due[: self._rules.readings_per_look]
+        chosen = due[: self._rules.readings_per_look]
+        for name in chosen:
+            self._suspects[name].next_reading_s = now_s + _LOST_AFTER_S
+        return chosen
 
     def on_rows(self, name: str, rows: Iterable[Candle], silent_since_venue_ms: int, now_s: float) -> None:
         """Take in the newest rows of a silent stream; `silent_since_venue_ms` is the venue's time of its last word."""

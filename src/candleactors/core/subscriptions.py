@@ -339,6 +339,11 @@ class SubscriptionBook:
         """Return when data of `name` last came, or ``None`` where none came since it was last subscribed."""
         return self._last_data_s.get(name)
 
+    @property
+    def unheard(self) -> tuple[str, ...]:
+        """The names that have not spoken since they were last subscribed."""
+        return tuple(self._unheard)
+
     def silent(self, now_s: float, stale_after_s: float, first_data_s: float) -> dict[str, float]:
         """Return the confirmed names that are silent, with the time of their last word.
 
