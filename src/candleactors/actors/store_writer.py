@@ -12,7 +12,7 @@ from candleactors.actors.child import ChildContext
 from candleactors.actors.mailbox import Mailbox
 from candleactors.core.backoff import Backoff
 from candleactors.errors import StoreUnavailable
-from candleactors.model import Candle, Event, Gap, Revision, Stream
+from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream
 from candleactors.settings import StoreSettings
 from candleactors.stores.base import Store
 
@@ -40,9 +40,9 @@ class Flush:
 class StoreWriter:
     """The only writer of the store.
 
-    Rows wait in memory, the newest of each interval, while the store cannot be written; beyond `max_pending` the oldest
-    are shed, counted and reported, and come back by backfill after a restart. The object outlives the actor, so rows
-    accepted survive its restart.
+    Rows wait in memory, the newest of each interval, while the store cannot be written. Beyond `max_pending` the oldest
+    are shed: counted, reported, and written down as gaps once the store takes rows again, so that they are fetched anew
+    at the next start. The object outlives the actor, so rows accepted survive its restart.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class StoreWriter:
         self._on_trouble = on_trouble
         self._candles: dict[tuple[Stream, int], Candle] = {}
         self._gaps: list[Gap] = []
+        self._stretches: dict[Stream, tuple[int, int]] = {}  # first and last open time of what was shed
         self._flushes: list[Flush] = []
         self._due_s = math.inf
 
@@ -105,10 +106,16 @@ class StoreWriter:
                     self._candles[stream, candle.open_time_ms] = candle
         if self.pending and self._due_s == math.inf:
             self._due_s = trio.current_time() + self._settings.flush_interval_s
-        excess = len(self._candles) - self._settings.max_pending
-        for key in list(self._candles)[: max(excess, 0)]:
-            del self._candles[key]
-            self.shed += 1
+        if len(self._candles) > self._settings.max_pending:
+            self._shed(len(self._candles) - self._settings.max_pending)
+
+    def _shed(self, count: int) -> None:
+        """Give up the `count` oldest rows, and remember the stretch of each stream in which they lie."""
+        for stream, open_ms in list(self._candles)[:count]:
+            del self._candles[stream, open_ms]
+            first_ms, last_ms = self._stretches.get(stream, (open_ms, open_ms))
+            self._stretches[stream] = (min(first_ms, open_ms), max(last_ms, open_ms))
+        self.shed += count
 
     async def _write(self) -> None:
         """Write everything pending, batch by batch, and answer who waits for it."""
@@ -133,10 +140,15 @@ class StoreWriter:
     async def _write_batch(self) -> None:
         keys = list(self._candles)[: self._settings.batch]
         batch = {key: self._candles[key] for key in keys}
-        gaps = self._gaps[:]
-        await self._store.write(list(batch.values()), gaps)
+        gaps, stretches = self._gaps[:], dict(self._stretches)
+        # What else is stored of a stretch, now or later, takes itself out of the gap.
+        lost = [Gap(stream, *stretch, GapReason.UNREPAIRED) for stream, stretch in stretches.items()]
+        await self._store.write(list(batch.values()), [*lost, *gaps])
         self.written += len(batch)
         for key, candle in batch.items():
             if self._candles.get(key) is candle:
                 del self._candles[key]
         del self._gaps[: len(gaps)]
+        for stream, stretch in stretches.items():
+            if self._stretches[stream] == stretch:
+                del self._stretches[stream]

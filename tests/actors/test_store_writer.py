@@ -1,0 +1,189 @@
+"""The store writer: batches, trouble, what it keeps and what it gives up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from candleactors.actors.child import ChildContext
+from candleactors.actors.store_writer import StoreTrouble, StoreWriter
+from candleactors.core.backoff import Backoff
+from candleactors.errors import StoreUnavailable
+from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
+from candleactors.settings import BackoffSettings, StoreSettings
+from candleactors.stores.sqlite import SqliteStore, open_sqlite
+
+STREAM = Stream("binance-spot", "BTCUSDT", Timeframe("1m"))
+
+
+def candle(n: int, *, price: int = 1, revision: int = 0) -> Candle:
+    value = Decimal(price)
+    return Candle(
+        venue=STREAM.venue, symbol=STREAM.symbol, timeframe=STREAM.timeframe, open_time_ms=n * 60_000,
+        close_time_ms=n * 60_000 + 59_999, open=value, high=value, low=value, close=value, volume=value,
+        quote_volume=None, trades=1, taker_buy_volume=None, taker_buy_quote_volume=None, closed=True, complete=True,
+        source=Source.WS, revision=revision, received_ms=0,
+    )  # fmt: skip
+
+
+class Context:
+    """A child's context without a supervisor."""
+
+    id = "store-writer"
+    incarnation = 1
+
+    def __init__(self) -> None:
+        self.stopping = trio.Event()
+
+    def started(self) -> None:
+        pass
+
+
+class FlakyStore(SqliteStore):
+    """Takes nothing while `broken`."""
+
+    broken = False
+    writes = 0
+
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.broken:
+            raise StoreUnavailable("disk full")
+        self.writes += 1
+        await super().write(candles, gaps)
+
+
+@asynccontextmanager
+async def writing(
+    path: Path, troubles: list[StoreTrouble], **settings: float
+) -> AsyncIterator[tuple[StoreWriter, FlakyStore, ChildContext]]:
+    store = FlakyStore(path, threaded=False, read_only=False, busy_timeout_s=0.0)
+    chosen = StoreSettings(path=path, **settings)  # type: ignore[arg-type]  # any of its numbers
+    backoff = Backoff(BackoffSettings(jitter=0.0), lambda: 0.0)
+    writer = StoreWriter(store, chosen, backoff, troubles.append)
+    context = Context()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run, context)
+        yield writer, store, context
+        context.stopping.set()
+    await store.aclose()
+
+
+def events(*items: Event) -> list[tuple[Stream, Event]]:
+    return [(STREAM, item) for item in items]
+
+
+def live(scenario: Callable[[], object]) -> None:
+    trio.run(scenario, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]  # an async function
+
+
+async def stored(path: Path) -> tuple[list[Candle], list[Gap]]:
+    async with open_sqlite(path, threaded=False) as store:
+        return await store.candles(STREAM), await store.gaps(STREAM)
+
+
+def test_rows_are_written_in_batches_and_the_last_word_counts(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], flush_interval_s=0.25) as (writer, store, _):
+            await writer.mailbox.put(events(candle(1), candle(2)))
+            await writer.mailbox.put(events(Revision(candle(1, price=5, revision=1))))
+            await trio.sleep(1)
+            assert store.writes == 1
+            assert (writer.written, writer.pending) == (2, 0)
+        assert await stored(path) == ([candle(1, price=5, revision=1), candle(2)], [])
+
+    live(scenario)
+
+
+def test_a_flush_returns_once_everything_before_it_is_written(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], flush_interval_s=3600) as (writer, store, _):
+            await writer.mailbox.put(events(candle(1)))
+            await writer.flush()
+            assert await store.candles(STREAM) == [candle(1)]
+
+    live(scenario)
+
+
+def test_what_is_left_is_written_at_the_stop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], flush_interval_s=3600) as (writer, _, context):
+            await writer.mailbox.put(events(candle(1)))
+            context.stopping.set()
+        assert await stored(path) == ([candle(1)], [])
+
+    live(scenario)
+
+
+def test_rows_wait_while_the_store_takes_none_and_are_written_after(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        troubles: list[StoreTrouble] = []
+        async with writing(path, troubles) as (writer, store, _):
+            store.broken = True
+            for n in range(10):
+                await writer.mailbox.put(events(candle(n)))
+                await trio.sleep(10)
+            assert writer.pending == 10
+            assert troubles[-1].error == writer.trouble == "disk full"
+            with pytest.raises(StoreUnavailable, match="disk full"):
+                await writer.flush()
+            store.broken = False
+            await trio.sleep(120)
+            assert writer.pending == 0
+            trouble: object = writer.trouble
+            assert trouble is None
+        assert await stored(path) == ([candle(n) for n in range(10)], [])
+
+    live(scenario)
+
+
+def test_what_is_shed_is_written_down_as_a_gap(tmp_path: Path) -> None:
+    """Otherwise a restart would go on after the hole and nobody would ever know."""
+
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], max_pending=4) as (writer, store, _):
+            await writer.mailbox.put(events(candle(0)))
+            await writer.flush()
+            store.broken = True
+            for n in range(1, 10):
+                await writer.mailbox.put(events(candle(n)))
+                await trio.sleep(1)
+            assert (writer.shed, writer.pending) == (5, 4)
+            store.broken = False
+            await trio.sleep(120)
+        candles, gaps = await stored(path)
+        assert candles == [candle(n) for n in (0, 6, 7, 8, 9)]
+        assert gaps == [Gap(STREAM, 60_000, 5 * 60_000, GapReason.UNREPAIRED)]
+
+    live(scenario)
+
+
+def test_a_restarted_writer_goes_on_with_what_it_had(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], flush_interval_s=3600) as (writer, store, first):
+            store.broken = True
+            await writer.mailbox.put(events(candle(1)))
+            first.stopping.set()
+            await trio.sleep(1)
+            assert writer.pending == 1
+            store.broken = False
+            second = Context()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(writer.run, second)
+                await writer.flush()
+                second.stopping.set()
+        assert await stored(path) == ([candle(1)], [])
+
+    live(scenario)
