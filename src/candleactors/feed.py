@@ -199,6 +199,7 @@ async def open_feed(
     give up, after cancelling the body.
     """
     chosen = settings if isinstance(settings, Settings) else config.load(Path(settings), os.environ)
+    config.check_venues(chosen)
     used_clock = clock or SystemClock()
     used_network = network or TcpNetwork()
     used_rng = rng or random.Random()
