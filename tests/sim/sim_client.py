@@ -143,8 +143,11 @@ class Client:
 async def open_client(stream: trio.abc.Stream, target: str) -> Client:
     """Upgrade `stream` at `target`; raises `Refused`."""
     ws = WSConnection(ConnectionType.CLIENT)
-    await stream.send_all(ws.send(Request(host="sim", target=target)))
     events: list[Event] = []
+    try:
+        await stream.send_all(ws.send(Request(host="sim", target=target)))
+    except trio.BrokenResourceError:
+        raise Refused(None) from None
     while not events:
         try:
             data = await stream.receive_some(1 << 16)

@@ -135,12 +135,12 @@ def test_silence_loses_pushes_while_pings_and_replies_go_on_and_then_ends() -> N
     async def body() -> None:
         sim = simulator(SPOT_RULES)
         async with sim.running(), connected(sim, KLINES) as client:
-            await client.collect(10)
+            await client.collect(9)
             sim.inject(Fault(FaultKind.SILENCE, duration_s=100))
             assert await client.collect(99) == []
             assert len(client.pings) == 5
             assert (await client.ask("LIST_SUBSCRIPTIONS"))["id"] == 1
-            assert closed(await client.collect(130)) == [1, 2, 3]
+            assert closed(await client.collect(140)) == [1, 2, 3]
         assert sim.counters.faults["silence"] > 20
 
     run(body)

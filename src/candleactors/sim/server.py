@@ -25,7 +25,7 @@ from candleactors.sim.market import Market
 from candleactors.sim.pusher import Pusher
 from candleactors.sim.rest import Answer, Rest
 from candleactors.sim.rules import Rules
-from candleactors.sim.sockets import close_abruptly
+from candleactors.sim.sockets import close
 from candleactors.sim.websocket import Connection
 from candleactors.sim.weights import Weights
 
@@ -135,7 +135,7 @@ class Simulator:
         if ssl_context is None:
             await trio.serve_listeners(self.serve_stream, listeners, task_status=_Bound(task_status, bound))
         else:
-            wrapped = [trio.SSLListener(each, ssl_context, https_compatible=True) for each in listeners]
+            wrapped = [trio.SSLListener(each, ssl_context) for each in listeners]
             await trio.serve_listeners(self.serve_stream, wrapped, task_status=_Bound(task_status, bound))
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
@@ -157,7 +157,7 @@ class Simulator:
                 if not await self._answer(http, request):
                     return
         finally:
-            await close_abruptly(stream)
+            await close(stream)
 
     def subscribe(self, connection: Connection, name: str) -> None:
         """Let `connection` receive the pushes of stream `name`, if there is one."""
@@ -176,7 +176,7 @@ class Simulator:
                 await self._subscribed.wait()
             due_ms = self._pusher.next_due_ms(self.now_ms())
             self._subscribed = trio.Event()
-            with trio.move_on_after((due_ms - self.now_ms()) / 1000):
+            with trio.move_on_after(max(0, due_ms - self.now_ms()) / 1000):
                 await self._subscribed.wait()
             self._pusher.push_due(self.now_ms())
 

@@ -16,7 +16,7 @@ from candleactors.sim.control import Granted, Refusal, Request, Session
 from candleactors.sim.counters import Counters
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.rules import Rules
-from candleactors.sim.sockets import close_abruptly
+from candleactors.sim.sockets import close
 from candleactors.sim.wire import combined, server_shutdown, text_frame
 
 _READ_BYTES = 1 << 16
@@ -122,7 +122,7 @@ class Connection:
         finally:
             for name in self.names:
                 self._venue.unsubscribe(self, name)
-            await close_abruptly(self._stream, reset=self._reset)
+            await close(self._stream, reset=self._reset)
 
     def push(self, stream: str, frame: bytes, *, closing: bool) -> None:
         """Send one frame of `stream`, through whatever faults are going on."""
@@ -242,12 +242,14 @@ class Connection:
             self._later_changed.set()
 
     def _write(self, data: bytes) -> None:
+        if self._buffered > self._rules.send_buffer_bytes:
+            if not self._scope.cancel_called:
+                self._counters.slow_clients += 1
+                self.drop()
+            return
         self._buffer.append(data)
         self._buffered += len(data)
         self._wake.set()
-        if self._buffered > self._rules.send_buffer_bytes and not self._scope.cancel_called:
-            self._counters.slow_clients += 1
-            self.drop()
 
     async def _write_out(self) -> None:
         while not (self._finished and not self._buffer):
