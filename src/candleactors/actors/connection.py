@@ -70,7 +70,7 @@ class Connection:
         )
         self._messages = MessageBudget(deps.venue.messages_per_s or rules.messages_per_s)
         self._streams: dict[str, Stream] = {}
-        self._connected_at_s = deps.clock.monotonic_s()
+        self.connected_at_s = deps.clock.monotonic_s()
         self._last_message_s: float | None = None
         self._rejected = 0
         self._pings = 0
@@ -86,16 +86,24 @@ class Connection:
                 await self._websocket.close(GOING_AWAY)
                 nursery.cancel_scope.cancel()
 
+    @property
+    def settled(self) -> bool:
+        """See `LiveConnection.settled`."""
+        return self._book.settled
+
+    @property
+    def flowing(self) -> bool:
+        """See `LiveConnection.flowing`."""
+        return self._book.settled and self._book.flowing_share >= 1.0
+
     def report(self) -> ConnectionReport:
         """See `LiveConnection.report`."""
         return ConnectionReport(
-            connected_at_s=self._connected_at_s,
+            connected_at_s=self.connected_at_s,
             last_message_s=self._last_message_s,
             messages=self._websocket.messages_received,
             rejected=self._rejected,
             subscriptions=self._book.status(),
-            settled=self._book.settled,
-            flowing=self._book.settled and self._book.flowing_share >= 1.0,
         )
 
     def silent(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from attrs import frozen
 from candleactors.actors.child import ChildContext, ChildSpec
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
-from candleactors.actors.shard import ConnectionReport, Shard
+from candleactors.actors.shard import LiveConnection, Shard
 from candleactors.actors.supervisor import Supervisor
 from candleactors.settings import VenueSettings
 from candleactors.transport.clock import Clock
@@ -101,10 +101,10 @@ class Pool:
         if limit_s is None:
             return
         for shard_id in self._interest.plan(self._venue).active:
-            report = self._report(shard_id)
-            if report is not None:
+            connection = self._connection(shard_id)
+            if connection is not None:
                 spread = self._lifetimes.setdefault(shard_id, 1 - _ROTATION_SPREAD * self._rng.random())
-                if now_s - report.connected_at_s >= limit_s * spread:
+                if now_s - connection.connected_at_s >= limit_s * spread:
                     self._replace(shard_id)
 
     def _replace(self, shard_id: int) -> None:
@@ -116,8 +116,8 @@ class Pool:
         """Let go of the retiring shards that are not needed any more."""
         plan = self._interest.plan(self._venue)
         for shard_id in plan.active:
-            report = self._report(shard_id)
-            if report is None or not report.settled:
+            connection = self._connection(shard_id)
+            if connection is None or not connection.settled:
                 self._settled_since_s.pop(shard_id, None)
             else:
                 self._settled_since_s.setdefault(shard_id, now_s)
@@ -127,13 +127,13 @@ class Pool:
                 self._interest.retired(self._venue, shard_id)
 
     def _carries(self, shard_id: int, now_s: float) -> bool:
-        report = self._report(shard_id)
+        connection = self._connection(shard_id)
         settled_s = now_s - self._settled_since_s.get(shard_id, now_s)
-        return report is not None and (report.flowing or settled_s >= self._settings.flowing_timeout_s)
+        return connection is not None and (connection.flowing or settled_s >= self._settings.flowing_timeout_s)
 
-    def _report(self, shard_id: int) -> ConnectionReport | None:
+    def _connection(self, shard_id: int) -> LiveConnection | None:
         shard = self.shards.get(shard_id)
-        return shard.connection.report() if shard is not None and shard.connection is not None else None
+        return None if shard is None else shard.connection
 
     def _forget(self, shard_id: int) -> None:
         del self.shards[shard_id]

@@ -23,9 +23,6 @@ class ConnectionReport:
     messages: int
     rejected: int
     subscriptions: SubscriptionStatus
-    settled: bool
-    flowing: bool
-    """Whether every stream that was not refused has spoken."""
 
 
 @frozen
@@ -39,6 +36,21 @@ class HealthReport:
 
 class LiveConnection(Protocol):
     """What others may ask of an open connection. Nothing here blocks."""
+
+    @property
+    def connected_at_s(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether the venue acknowledged everything that is wanted and was not refused."""
+        ...
+
+    @property
+    def flowing(self) -> bool:
+        """Whether all of that has spoken, too."""
+        ...
 
     def report(self) -> ConnectionReport:
         """Return how the connection fares."""
