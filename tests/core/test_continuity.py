@@ -64,9 +64,9 @@ def wish(continuity: Continuity, now_s: float, venue_now_ms: int) -> Fetch:
 
 def test_live_candles_pass_straight_through() -> None:
     continuity = started(3)
-    assert continuity.on_open(at(3), 0.0, FAR)
+    assert continuity.on_open(at(3), at(3), 0.0, FAR)
     assert continuity.on_closed(candle(at(3)), 1.0, FAR) == [candle(at(3))]
-    assert continuity.on_open(at(4), 1.0, FAR)
+    assert continuity.on_open(at(4), at(4), 1.0, FAR)
     assert not continuity.repairing
 
 
@@ -80,21 +80,45 @@ def test_a_repeated_close_is_delivered_once() -> None:
 def test_a_hole_is_fetched_before_anything_later() -> None:
     continuity = started(3)
     assert continuity.on_closed(candle(at(5)), 10.0, FAR) == []
-    assert not continuity.on_open(at(6), 10.0, FAR)
+    assert not continuity.on_open(at(6), at(6), 10.0, FAR)
     fetch = wish(continuity, 10.0, at(6) + 1_000)
     assert fetch == Fetch(stream(), at(3), 5, Urgency.HOLE)
     rows = [row(3), row(4), row(5), row(6, closed=False)]
     events = continuity.on_rows(fetch, rows, 11.0, at(6) + 2_000)
     assert events == [row(3), row(4), candle(at(5))]
-    assert continuity.on_open(at(6), 11.0, FAR)
+    assert continuity.on_open(at(6), at(6), 11.0, FAR)
 
 
 def test_a_close_just_behind_the_next_update_needs_no_fetch() -> None:
     continuity = started(3)
-    assert not continuity.on_open(at(4), 10.0, FAR)
+    assert not continuity.on_open(at(4), at(4), 10.0, FAR)
     assert continuity.tick(10.2, at(4) + 200) == ([], None)
     assert continuity.on_closed(candle(at(3)), 10.4, FAR) == [candle(at(3))]
-    assert continuity.on_open(at(4), 10.5, FAR)
+    assert continuity.on_open(at(4), at(4), 10.5, FAR)
+
+
+def test_a_forming_candle_never_goes_back_in_time() -> None:
+    """Two connections carry a stream while one replaces the other, and one of them is slow."""
+    continuity = started(3)
+    assert continuity.on_open(at(3), at(3) + 5_000, 0.0, FAR)
+    assert not continuity.on_open(at(3), at(3) + 4_000, 0.1, FAR)
+    assert continuity.on_open(at(3), at(3) + 5_000, 0.2, FAR)
+
+
+def test_the_last_row_of_a_replica_that_lags_is_not_taken_for_final() -> None:
+    continuity = started(3)
+    fetch = wish(continuity, 5.0, at(4) + 5_000)
+    assert fetch.urgency is Urgency.OVERDUE
+    assert continuity.on_rows(fetch, [row(3, price=77)], 5.0, at(4) + 5_000) == []
+    fetch = wish(continuity, 7.0, at(4) + 7_000)
+    assert continuity.on_rows(fetch, [row(3), row(4, closed=False)], 7.0, at(4) + 7_000) == [row(3)]
+
+
+def test_a_row_that_stays_the_last_for_long_is_final() -> None:
+    """Some venues have no row while nobody trades."""
+    continuity = started(3)
+    fetch = wish(continuity, 15.0, at(4) + 15_000)
+    assert continuity.on_rows(fetch, [row(3)], 15.0, at(4) + 15_000) == [row(3)]
 
 
 def test_a_hole_of_the_venue_is_a_gap() -> None:
@@ -215,7 +239,7 @@ def test_a_new_listing_starts_with_its_first_candle() -> None:
     continuity = Continuity(stream(), ContinuityRules(), 0.0)
     fetch = wish(continuity, 0.0, at(0))
     assert continuity.on_rows(fetch, [], 0.0, at(0)) == []
-    assert continuity.on_open(at(5), 1.0, FAR)
+    assert continuity.on_open(at(5), at(5), 1.0, FAR)
     assert continuity.on_closed(candle(at(5)), 2.0, FAR) == [candle(at(5))]
 
 
@@ -245,8 +269,8 @@ def test_a_three_day_candle_keeps_its_own_phase() -> None:
         candle(first + 3 * day, tf="3d", closed=False, source=Source.REST),
     ]
     assert continuity.on_rows(fetch, rows, 0.0, first + 4 * day) == rows[:1]
-    assert continuity.on_open(first + 3 * day, 1.0, FAR)
-    assert not continuity.on_open(first + 4 * day, 1.0, FAR)
+    assert continuity.on_open(first + 3 * day, first, 1.0, FAR)
+    assert not continuity.on_open(first + 4 * day, first, 1.0, FAR)
     assert continuity.counters.implausible == 1
 
 
@@ -300,7 +324,7 @@ def test_contract_against_a_lossy_venue(seed: int, minutes: int, resume: bool) -
         forming = int(venue_n)
         if forming < minutes and venue.exists[forming] and rng.random() > venue.lossy:
             before = continuity.expected_ms
-            if continuity.on_open(at(forming), now_s, venue_ms):
+            if continuity.on_open(at(forming), at(forming), now_s, venue_ms):
                 assert continuity.expected_ms == at(forming), "a forming candle overtook a closed one"
                 assert before in (None, at(forming))
         events, fetch = continuity.tick(now_s, venue_ms)

@@ -104,6 +104,7 @@ class Continuity:
         "_asked_at_s",
         "_doubt_at_s",
         "_doubts",
+        "_event_ms",
         "_failures",
         "_gaps",
         "_held",
@@ -149,6 +150,7 @@ class Continuity:
         self._asked_at_s = 0.0
         self._retry_at_s = now_s
         self._failures = 0
+        self._event_ms = 0  # of the newest update of the forming candle
         self._poll_at_s = now_s
         self._polls = 0
         self._remembered: dict[int, tuple[int, int]] = {}  # open time: fingerprint and revision of what was delivered
@@ -166,14 +168,19 @@ class Continuity:
         """Whether later candles wait for missing ones, or the stream for its beginning."""
         return self.expected_ms is None or self._known_ms is not None
 
-    def on_open(self, open_ms: int, now_s: float, horizon_ms: int) -> bool:
-        """Take notice of a forming candle; return whether it may be delivered, now that nothing before it is missing.
+    def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int) -> bool:
+        """Take notice of a forming candle; return whether it may be delivered: nothing before it is missing, and it
+        is not older than the last one.
 
-        `horizon_ms` is the latest instant that the venue's clock can be at: what speaks of a later one is wrong.
+        `event_ms` is the venue's clock when it sent the candle, which tells old from new where two connections carry the
+        stream. `horizon_ms` is the latest instant that the venue's clock can be at: what speaks of a later one is wrong.
         """
         expected = self.expected_ms
         if open_ms == expected:
-            return self._known_ms is None
+            if self._known_ms is not None or event_ms < self._event_ms:
+                return False
+            self._event_ms = event_ms
+            return True
         if self._implausible(open_ms, open_ms, horizon_ms):
             return False
         if expected is None:
@@ -211,7 +218,8 @@ class Continuity:
 
         `rows` ascend; those whose interval was over by the venue's clock are marked closed. An answer holds every row
         the venue has from its start on, up to the limit, without a start from its first row on: what it skips, the
-        venue does not have.
+        venue does not have. The last row of a replica that lags may be unfinished although its time is over, so a row
+        is final once another follows it, or its interval has been over for long.
         """
         self._answered(fetch)
         self._failures = 0
@@ -219,6 +227,8 @@ class Continuity:
         final_ms = venue_now_ms - round(self._rules.settle_s * 1000)
         lagging_ms = venue_now_ms - round(self._rules.replica_lag_s * 1000)
         closed = [row for row in rows if row.closed and row.close_time_ms < final_ms]
+        if closed and closed[-1] is rows[-1] and closed[-1].close_time_ms >= lagging_ms:
+            closed.pop()
         before = self.expected_ms
         if before is None:
             closed = self._start(rows, closed)
@@ -389,6 +399,7 @@ class Continuity:
     def _deliver(self, candle: Candle, events: list[Event]) -> None:
         open_ms = candle.open_time_ms
         self.expected_ms = candle.next_open_time_ms
+        self._event_ms = 0
         self._note(open_ms, _fingerprint(candle), candle.revision)
         self.counters.delivered += 1
         self.counters.from_rest += candle.source == "rest"
