@@ -1,27 +1,33 @@
-"""``candleactors demo``: simulated venues, the real feed, and a judge."""
+"""``candleactors demo``: simulated venues, the real feed, and a judge who knows the truth."""
 
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
+import trio
 
-_JSON_SECONDS = 20.0
+if TYPE_CHECKING:
+    from candleactors.demo.plan import Options
+    from candleactors.demo.report import Report
+    from candleactors.demo.run import Show, Stop
+
+_JSON_S: Final = 20.0
 
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(1, 7 * 86400), help="End by itself after so long.")
-@click.option("--chaos", is_flag=True, help="Break connections, silence and delay them, make REST stumble.")
-@click.option(
-    "--seed", type=click.IntRange(0, 1 << 31), default=7, show_default=True, help="Seed of market and faults."
-)
+@click.option("--chaos", is_flag=True, help="Let connections break, fall silent and lag, and REST stumble.")
+@click.option("--seed", type=click.IntRange(0, 1 << 31), default=7, show_default=True, help="Of market and faults.")
 @click.option("--symbols", type=click.IntRange(1, 200), default=8, show_default=True, help="Symbols of each venue.")
-@click.option("--store", type=click.Path(path_type=Path), help="Keep the candles in this new file.")
+@click.option("--store", type=click.Path(path_type=Path), help="Keep the candles, in this new file.")
 @click.option(
-    "--json", "as_json", is_flag=True, help=f"Print one JSON object at the end, by default after {_JSON_SECONDS:g} s."
+    "--json", "as_json", is_flag=True, help=f"Print one JSON object at the end; after {_JSON_S:g} s by default."
 )
-@click.option("--verbose", "-v", is_flag=True, help="Log more than warnings to stderr; in the view, note more.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more than warnings.")
 def demo(
     seconds: float | None,
     chaos: bool,
@@ -31,19 +37,75 @@ def demo(
     as_json: bool,
     verbose: bool,
 ) -> int:
-    """Watch simulated markets live: no network, no configuration."""
+    """Watch simulated markets live: no network, no configuration.
+
+    Two simulated venues, Binance spot and USD-M futures, listen on loopback sockets. The same feed that "candleactors
+    run" starts connects to them over WebSocket and HTTP and stores closed candles in SQLite. Ctrl-C stops it in
+    order; again, if it still waits for repairs, at once.
+
+    A judge compares every candle delivered with the market's own: none may be lost, delivered twice, out of order or
+    different in a single digit. If one is, the exit status is 1.
+
+    \b
+      candleactors demo                             watch it
+      candleactors demo --chaos                     watch it survive
+      candleactors demo --chaos --seconds 20 --json for scripts
+      candleactors demo --store demo.sqlite         keep the candles, then look at them:
+      candleactors history BTCUSDT 1s --venue binance-spot --store demo.sqlite
+
+    The venues' clocks start 8 s before a full hour, so that candles of every timeframe close at once. To show in
+    seconds what else takes minutes, the feed has 20 streams a connection, 60 candles of history, looks for silent
+    streams every 3 s, waits 1 s for an overdue close, 5 s for a silent socket and 3 s for REST, and reconnects after
+    0.2 to 3 s. All else is as by default.
+
+    Without a terminal a line is printed every 5 s. Logs go to stderr, in the view to its last lines.
+    """
     # Late, so that --help is quick.
-    import trio
+    from rich.console import Console
 
     from candleactors import logs
+    from candleactors.demo.notes import LogBox
     from candleactors.demo.plan import Options
-    from candleactors.demo.run import Stop, run_demo
+    from candleactors.demo.view import LineView, ScreenView
     from candleactors.settings import LogSettings
 
     if as_json and seconds is None:
-        seconds = _JSON_SECONDS
+        seconds = _JSON_S
     options = Options(seconds=seconds, seed=seed, symbols=symbols, chaos=chaos, store=store)
-    logs.set_up(LogSettings(level="info" if verbose else "warning"))
-    report = trio.run(run_demo, options, Stop())
-    click.echo(json.dumps(report.record()))
+    level = "info" if verbose else "warning"
+    console = Console(highlight=False)
+    if not as_json and console.is_terminal and not console.is_dumb_terminal:
+        log = LogBox()
+        logs.set_up(LogSettings(level, "json"), log)
+        view = ScreenView(console, log)
+        with view.on_screen():
+            report = trio.run(_run, options, view.show)
+    else:
+        logs.set_up(LogSettings(level))
+        report = trio.run(_run, options, None if as_json else LineView(console).show)
+    if as_json:
+        click.echo(json.dumps(report.record()))
+    else:
+        first, *rest = report.summary()
+        console.print(first, style="bold green" if report.ok else "bold red", markup=False, soft_wrap=True)
+        for line in rest:
+            console.print(line, markup=False, soft_wrap=True)
     return 0 if report.ok else 1
+
+
+async def _run(options: Options, show: Show | None) -> Report:
+    from candleactors.demo.run import Stop, run_demo
+
+    stop = Stop()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_heed_signals, stop)
+        report = await run_demo(options, stop, show)
+        nursery.cancel_scope.cancel()
+    return report
+
+
+async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            stop.press()
