@@ -10,10 +10,10 @@ from typing import Any
 
 from benchmarks.runner import Certificates, Setup, run_contestant
 
-OURS = "candleactors"
+OURS = "feed"
 """The contestant that the ratios are of: the whole path from socket to subscriber."""
-BLAST = ("candleactors", "lane", "lane_msgspec", "websockets_orjson", "trio_websocket_orjson", "cryptofeed", "unicorn")
-PACED = ("candleactors", "lane_msgspec", "websockets_orjson", "trio_websocket_orjson")
+BLAST = (OURS, "lane", "lane_msgspec", "websockets_orjson", "trio_websocket_orjson", "cryptofeed", "unicorn")
+PACED = (OURS, "lane_msgspec", "websockets_orjson", "trio_websocket_orjson")
 COALESCE_S = (0.0, 0.005, 0.02)
 BOUNDARY_STREAMS = 1068
 SLOW = {"trio_websocket_orjson": 4, "unicorn": 4, "cryptofeed": 2}
@@ -56,7 +56,8 @@ class Bench:
 
     def boundary(self) -> dict[str, Any]:
         """Time from the last close frame written to the last one delivered, when a minute ends on every stream."""
-        setup = Setup(BOUNDARY_STREAMS, BOUNDARY_STREAMS, boundary=True, options={"streams_per_connection": 500})
+        options = {"streams_per_connection": 500, "boundary": True}
+        setup = Setup(BOUNDARY_STREAMS, BOUNDARY_STREAMS, boundary=True, options=options)
         results: dict[str, Any] = {}
         for name in self._chosen(PACED):
             runs = [self._run(name, setup) for _ in range(max(3, self.repeat))]

@@ -22,7 +22,7 @@ class Task:
     authority: str | None = None
     """PEM file with the authority to trust, for ``wss``."""
     options: dict[str, Any] = field(default_factory=dict)
-    """``coalesce_s``: pause before reads. ``streams_per_connection``."""
+    """``coalesce_s``: pause before reads. ``streams_per_connection``. ``boundary``: every message closes a candle."""
 
     @classmethod
     def from_json(cls, text: str) -> Task:
