@@ -1,61 +1,94 @@
-"""candleactors whole: decode, continuity, store, hub and one subscriber who takes forming and closed candles.
+"""candleactors from the socket to one subscriber: decode, continuity, hub, forming and closed candles.
 
-The store is a real file in which each stream already has a candle, so that nothing has to be fetched at the start; no
-REST answers. Option ``conflate_s`` sets how often the subscriber is given a stream's forming candle at most.
+The store is a stand-in that forgets what it is given; `feed_store` has a real one. It claims a candle of each stream,
+so that nothing has to be fetched at the start; no REST answers. Option ``conflate_s`` sets how often the subscriber is
+given a stream's forming candle at most.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
+import os
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import trio
-from attrs import evolve
 
-from benchmarks.klines import START_MS
+from benchmarks.klines import ROUNDS_PER_MINUTE, START_MS
 from benchmarks.task import Meter, Task
-from candleactors import Candle, Feed, Settings, Source, Stream, Timeframe, open_feed
-from candleactors.settings import StoreSettings, SubscriberSettings, VenueSettings
-from candleactors.stores.sqlite import open_sqlite
+from candleactors import Candle, Feed, Gap, Settings, Source, Stream, Timeframe, open_feed
+from candleactors.settings import SubscriberSettings, VenueSettings
+from candleactors.stores.base import Store
 
 VENUE = "binance-spot"
 MINUTE = Timeframe("1m")
 NOBODY = "http://127.0.0.1:9"
 
 
+class Forgetful:
+    """A store that has the minute before the start, whatever happens."""
+
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
+        await trio.lowlevel.checkpoint()
+        return {stream: minute_before(stream) for stream in streams}
+
+    async def candles(
+        self,
+        stream: Stream,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int | None = None,
+        *,
+        newest: bool = False,
+    ) -> list[Candle]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def gaps(self, stream: Stream) -> list[Gap]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
 def run(task: Task) -> dict[str, Any]:
+    return trio.run(run_with, task, Forgetful())
+
+
+async def run_with(task: Task, store: Store) -> dict[str, Any]:
+    """Run the feed on `store`, which has `minute_before` of every stream."""
     logging.disable(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
-        return trio.run(_run, task, Path(folder) / "candles.sqlite")
-
-
-async def _run(task: Task, path: Path) -> dict[str, Any]:
-    streams = [Stream(VENUE, name.partition("@")[0].upper(), MINUTE) for name in task.streams]
-    async with open_sqlite(path) as store:
-        await store.write([_before(stream) for stream in streams], [])
+    if task.authority is not None:
+        os.environ["SSL_CERT_FILE"] = task.authority
     meter = Meter(task)
     venue = VenueSettings(
-        symbols=tuple(stream.symbol for stream in streams),
+        symbols=tuple(stream.symbol for stream in streams_of(task)),
         websocket_url=task.url.removesuffix("/stream"),
         rest_url=NOBODY,
         streams_per_connection=task.options.get("streams_per_connection", 1000),
         coalesce_s=task.options.get("coalesce_s", VenueSettings().coalesce_s),
-        messages_per_s=100,
     )
-    settings = Settings(
-        venues={VENUE: venue},
-        store=StoreSettings(path=path),
-        subscriber=SubscriberSettings(conflate_s=task.options.get("conflate_s", SubscriberSettings().conflate_s)),
-    )
-    async with open_feed(settings) as feed:
+    conflate_s = task.options.get("conflate_s", SubscriberSettings().conflate_s)
+    settings = Settings(venues={VENUE: venue}, subscriber=SubscriberSettings(conflate_s=conflate_s))
+    async with open_feed(settings, store=store) as feed:
         return await _consume(feed, meter, task)
 
 
+def streams_of(task: Task) -> list[Stream]:
+    """Return the streams of a task."""
+    return [Stream(VENUE, name.partition("@")[0].upper(), MINUTE) for name in task.streams]
+
+
 async def _consume(feed: Feed, meter: Meter, task: Task) -> dict[str, Any]:
+    """Take everything; the last message counts once the last closed candle has been delivered too."""
     candles = feed.candles(forming=True)
+    rounds = task.messages // len(task.streams)
+    closes = len(task.streams) * (rounds if task.options.get("boundary") else rounds // ROUNDS_PER_MINUTE)
     closed = forming = counted = 0
     while not meter.done:
         for event in await candles.batch():
@@ -64,17 +97,18 @@ async def _consume(feed: Feed, meter: Meter, task: Task) -> dict[str, Any]:
             else:
                 forming += 1
         messages = feed.messages
-        meter.count(messages - counted)
-        counted = messages
+        if messages < task.messages or closed == closes:
+            meter.count(messages - counted)
+            counted = messages
     return {**meter.result(), "closed": closed, "forming": forming}
 
 
-def _before(stream: Stream) -> Candle:
+def minute_before(stream: Stream) -> Candle:
+    """Return the candle before the first one sent."""
     one = Decimal(1)
-    candle = Candle(
-        venue=stream.venue, symbol=stream.symbol, timeframe=stream.timeframe, open_time_ms=START_MS,
-        close_time_ms=START_MS + 59_999, open=one, high=one, low=one, close=one, volume=one, quote_volume=one, trades=1,
+    return Candle(
+        venue=stream.venue, symbol=stream.symbol, timeframe=stream.timeframe, open_time_ms=START_MS - 60_000,
+        close_time_ms=START_MS - 1, open=one, high=one, low=one, close=one, volume=one, quote_volume=one, trades=1,
         taker_buy_volume=one, taker_buy_quote_volume=one, closed=True, complete=True, source=Source.REST, revision=0,
         received_ms=START_MS,
     )  # fmt: skip
-    return evolve(candle, open_time_ms=START_MS - 60_000, close_time_ms=START_MS - 1)
