@@ -159,7 +159,7 @@ class LaneStream(trio.abc.Stream):
                 self._open_slots += slots
                 self.messages_received += len(messages) - slots
                 self._pending_bytes += len(data)
-                self._messages = self._messages + messages if self._messages else messages
+                self._messages += messages
         self._arrived.unpark_all()
 
     def _pass_handshake(self, data: bytes) -> bytes:
