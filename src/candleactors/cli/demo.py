@@ -11,6 +11,8 @@ import click
 import trio
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from candleactors.demo.plan import Options
     from candleactors.demo.report import Report
     from candleactors.demo.run import Show, Stop
@@ -61,7 +63,7 @@ def demo(
     Without a terminal a line is printed every 5 s. Logs go to stderr, in the view to its last lines.
     """
     # Late, so that --help is quick.
-    from rich.console import Console
+    from rich import get_console
 
     from candleactors import logs
     from candleactors.demo.notes import LogBox
@@ -73,7 +75,7 @@ def demo(
         seconds = _JSON_S
     options = Options(seconds=seconds, seed=seed, symbols=symbols, chaos=chaos, store=store)
     level = "info" if verbose else "warning"
-    console = Console(highlight=False)
+    console = get_console()
     if not as_json and console.is_terminal and not console.is_dumb_terminal:
         log = LogBox()
         logs.set_up(LogSettings(level, "json"), log)
@@ -86,11 +88,25 @@ def demo(
     if as_json:
         click.echo(json.dumps(report.record()))
     else:
-        first, *rest = report.summary()
-        console.print(first, style="bold green" if report.ok else "bold red", markup=False, soft_wrap=True)
-        for line in rest:
-            console.print(line, markup=False, soft_wrap=True)
+        _print(console, report)
     return 0 if report.ok else 1
+
+
+def _print(console: Console, report: Report) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not console.is_terminal:
+        for about, text in report.summary():
+            click.echo(f"{about:<12} {text}")
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="bold")
+    table.add_column()
+    for about, text in report.summary():
+        style = ("bold green" if report.ok else "bold red") if about == "verdict" else ""
+        table.add_row(about, Text(text, style))
+    console.print(table)
 
 
 async def _run(options: Options, show: Show | None) -> Report:

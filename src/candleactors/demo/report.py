@@ -20,6 +20,8 @@ class Report:
     """How long what was under repair then was waited for."""
     stop_s: float
     """How long the feed took to stop."""
+    orderly: bool
+    """Whether it stopped by itself, before the deadline at which what remains is cancelled."""
     messages: int
     """WebSocket messages that the simulators pushed."""
     connections: int
@@ -45,36 +47,37 @@ class Report:
         rest = asdict(self, filter=lambda attribute, _: attribute.name != "verdict")
         return {"ok": self.ok, **verdict, **rest, "examples": list(examples)}
 
-    def summary(self) -> list[str]:
-        """Return the report in words, line by line; the first says how it went."""
+    def summary(self) -> list[tuple[str, str]]:
+        """Return the report in words: pairs of what it is about and what there is to say, the verdict first."""
         verdict = self.verdict
         received = verdict.closed_candles - self.history
         waited = f", then waited {self.settle_s:.1f} s for repairs" if self.settle_s >= 0.05 else ""
-        lines = [
-            self._verdict(),
-            f"run          {self.seconds:.1f} s with seed {self.seed}{' and chaos' if self.chaos else ''}{waited}",
-            f"received     {verdict.closed_candles:,} closed candles on {verdict.streams} streams:"
-            f" {self.history:,} of history, {received:,} as they closed",
-            f"repaired     {self.rest_repairs:,} over REST; {verdict.gaps:,} gaps, {verdict.revisions:,} revisions",
-            f"connections  {self.connections}, reconnected {self.reconnects} times; {self.messages:,} messages",
+        pairs = [
+            ("verdict", self._verdict()),
+            ("run", f"{self.seconds:.1f} s, seed {self.seed}{', chaos' if self.chaos else ''}{waited}"),
+            (
+                "received",
+                f"{verdict.closed_candles:,} closed candles on {verdict.streams} streams:"
+                f" {self.history:,} of history, {received:,} since the start",
+            ),
+            ("repaired", f"{self.rest_repairs:,} over REST; {verdict.gaps:,} gaps, {verdict.revisions:,} revisions"),
+            ("connections", f"{self.connections}, reconnected {self.reconnects} times; {self.messages:,} messages"),
         ]
         if self.faults:
             counted = (f"{count} {kind}" for kind, count in sorted(self.faults.items(), key=lambda item: -item[1]))
-            lines.append(f"faults       {', '.join(counted)}")
-        lines.append(f"shutdown     in order, in {self.stop_s:.2f} s")
-        return lines + [f"             {example}" for example in verdict.examples]
+            pairs.append(("faults", ", ".join(counted)))
+        pairs.append(("shutdown", f"{'in order' if self.orderly else 'cut short'}, in {self.stop_s:.2f} s"))
+        return pairs + [("example", example) for example in verdict.examples]
 
     def _verdict(self) -> str:
         verdict = self.verdict
-        scope = "up to the last one of each stream, " if self.hurried else ""
+        scope = "up to the last candle of each stream, " if self.hurried else ""
         if verdict.ok:
-            return f"verdict      right: {scope}every closed candle exactly once, in order, equal to the market's own"
+            return f"right: {scope}every closed candle once, in order, equal to the market's own"
         counts = {
             "lost": verdict.lost,
             "duplicated": verdict.duplicated,
             "out of order": verdict.out_of_order,
             "wrong": verdict.wrong,
         }
-        return (
-            f"verdict      broken: {scope}{', '.join(f'{count:,} {name}' for name, count in counts.items() if count)}"
-        )
+        return f"broken: {scope}{', '.join(f'{count:,} {name}' for name, count in counts.items() if count)}"

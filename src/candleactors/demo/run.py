@@ -134,10 +134,11 @@ async def run_demo(
     """
     used_clock = clock or SystemClock()
     async with _place(options) as path, open_world(options, used_clock.wall_ms(), in_memory=in_memory) as world:
+        settings = plan.settings(world.endpoints, path)
         # The reader and the view see the feed's end, so they outlast it.
         async with trio.open_nursery() as outlasting:
             async with open_feed(
-                plan.settings(world.endpoints, path),
+                settings,
                 store=store,
                 network=world.network,
                 clock=used_clock,
@@ -167,6 +168,7 @@ async def run_demo(
             seconds=round(seconds, 3),
             settle_s=round(settle_s, 3),
             stop_s=round(stop_s, 3),
+            orderly=stop_s < settings.supervision.drain_s,
             messages=demo.messages,
             connections=demo.connections,
             reconnects=demo.reconnects,

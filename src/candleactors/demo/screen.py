@@ -100,6 +100,12 @@ def elapsed(seconds: float) -> str:
     return f"{hours}{whole // 60 % 60:02}:{whole % 60:02}"
 
 
+def aligned(values: Sequence[Decimal], width: int) -> list[str]:
+    """Return `values` with as many decimals as any of them needs, each in at most `width` characters."""
+    decimals = max(-int(value.normalize().as_tuple().exponent) for value in values)
+    return [amount(round(value, max(0, decimals)), width) for value in values]
+
+
 def amount(value: Decimal, width: int) -> str:
     """Return `value` in at most `width` characters: exact if it fits, else rounded."""
     text = format(value, "f")
@@ -202,7 +208,7 @@ class _Pen:
 
     def streams(self, shot: Snapshot, room: int) -> list[Text]:
         """A table of the streams, page by page where they do not fit."""
-        rows = room - 1
+        rows = room - 1 if len(shot.lines) < room else max(1, room - 2)
         pages = max(1, -(-len(shot.lines) // rows))
         page = int(shot.elapsed_s / _PAGE_S) % pages
         symbols = max((cell_len(line.stream.symbol) for line in shot.lines), default=0)
@@ -224,12 +230,9 @@ class _Pen:
         )
         bars = next((column.width for column in columns if column.title == "closes"), 0)
         shown = shot.lines[page * rows : (page + 1) * rows]
-        table = self._table(columns, [_stream(line, bars, ascii_only=self._ascii) for line in shown])
-        if pages > 1:
-            number = f" {page + 1}/{pages}"
-            table[0].truncate(self._width - len(number))
-            table[0].append(number, "dim")
-        return table
+        title = f"streams {page * rows + 1} to {page * rows + len(shown)} of {len(shot.lines)}"
+        head = [] if pages == 1 else [Text(title, "dim")]
+        return [*head, *self._table(columns, [_stream(line, bars, ascii_only=self._ascii) for line in shown])]
 
     def notes(self, shot: Snapshot, most: int) -> list[Text]:
         """The latest events, the newest last."""
@@ -293,7 +296,7 @@ def _connection(venue: str, shard: ConnectionStatus) -> dict[str, Text]:
         "uptime": Text(age(shard.uptime_s)),
         "last msg": Text(age(shard.last_message_age_s)),
         "gen": Text(str(shard.generation)),
-        "last failure": Text(shard.last_disconnect or "-", "dim"),
+        "last failure": Text((shard.last_disconnect or "-").removeprefix("disconnected with "), "dim"),
     }
 
 
@@ -309,14 +312,13 @@ def _stream(line: StreamLine, bars: int, *, ascii_only: bool) -> dict[str, Text]
     if last is None:
         empty = Text("-", "dim")
         return cells | dict.fromkeys(("open", "high", "low", "close", "volume", "closes", "from"), empty)
+    prices = aligned((last.open, last.high, last.low, last.close), 9)
     direction = "green" if last.close > last.open else "red" if last.close < last.open else ""
     trend = "green" if line.closes[-1] >= line.closes[0] else "red"
     return cells | {
-        "open": Text(amount(last.open, 9)),
-        "high": Text(amount(last.high, 9)),
-        "low": Text(amount(last.low, 9)),
-        "close": Text(amount(last.close, 9), f"bold {direction}".strip()),
-        "volume": Text(amount(last.volume, 9)),
+        **{name: Text(price) for name, price in zip(("open", "high", "low"), prices, strict=False)},
+        "close": Text(prices[3], f"bold {direction}".strip()),
+        "volume": Text(amount(last.volume.normalize(), 9)),
         "closes": Text(sparkline(line.closes, bars, ascii_only=ascii_only), trend),
         "from": Text(last.source.value, "cyan" if last.source is Source.REST else ""),
     }
