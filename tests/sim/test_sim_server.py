@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 
 import httpx
@@ -18,11 +19,14 @@ import trio_websocket
 import trustme
 from attrs import evolve
 from click.testing import CliRunner
-from sim_client import START_MS, SYMBOLS, fetch, now_ms, open_client, run, simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sim_client import START_MS, SYMBOLS, fetch, get, now_ms, open_client, run, simulator
 
 from candleactors.cli.sim import sim as command
 from candleactors.errors import ConfigError
 from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, Market, Rules, Simulator
+from candleactors.sim.sockets import close
 
 
 def on_real_time(rules: Rules) -> Simulator:
@@ -194,3 +198,70 @@ def test_the_command_serves_until_interrupted() -> None:
         _, errors = process.communicate(timeout=20)
         assert errors == "stopped\n"
         assert process.returncode == 0
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    target=st.sampled_from([None, "/ws", "/ws/btcusdt@kline_1s", "/stream?streams=btcusdt@kline_1m"]),
+    chunks=st.lists(st.binary(max_size=60) | st.sampled_from([b"\x81\x80abcd", b"\x89\x85abcdefghi", b"\x88\x80abcd"])),
+)
+def test_no_bytes_break_the_simulator(target: str | None, chunks: list[bytes]) -> None:
+    async def body() -> None:
+        sim = simulator(SPOT_RULES)
+        async with sim.running(), trio.open_nursery() as nursery:
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(sim.serve_stream, theirs)
+            if target is not None:
+                await open_client(ours, target)
+            for chunk in chunks:
+                with suppress(trio.BrokenResourceError):
+                    await ours.send_all(chunk)
+                await trio.sleep(0.5)
+            await trio.aclose_forcefully(ours)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sim.connections == []
+            assert (await get(sim, "/api/v3/ping")).status == 200
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"Sec-WebSocket-Version: 13\r\n", b"Sec-WebSocket-Key: AA==\r\nSec-WebSocket-Version: 8\r\n"]
+)
+def test_an_improper_upgrade_is_a_bad_request(head: bytes) -> None:
+    async def body() -> None:
+        sim = simulator(SPOT_RULES)
+        async with trio.open_nursery() as nursery:
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(sim.serve_stream, theirs)
+            await ours.send_all(
+                b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + head + b"\r\n"
+            )
+            assert bytes(await ours.receive_some()).startswith(b"HTTP/1.1 400")
+            assert (sim.counters.connections, sim.counters.refused) == (0, 1)
+            await ours.aclose()
+
+    run(body)
+
+
+def test_clients_that_reset_do_not_end_the_server() -> None:
+    async def body() -> None:
+        sim = on_real_time(SPOT_RULES)
+        async with sim.running(), trio.open_nursery() as nursery:
+            host, port = await nursery.start(sim.serve_tcp)
+            for kind in (None, FaultKind.HANG_HANDSHAKE, FaultKind.REST_TIMEOUT):
+                for target in (b"/ws/btcusdt@kline_1s", b"/api/v3/time"):
+                    if kind is not None:
+                        sim.inject(Fault(kind, duration_s=0.2))
+                    stream = await trio.open_tcp_stream(host, port)
+                    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if target.startswith(b"/ws") else b""
+                    await stream.send_all(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n" + upgrade + b"\r\n")
+                    await trio.sleep(0.02)
+                    await close(stream, reset=True)
+            await trio.sleep(0.3)
+            stream = await trio.open_tcp_stream(host, port)
+            assert (await fetch(stream, "/api/v3/ping")).status == 200
+            await stream.aclose()
+            nursery.cancel_scope.cancel()
+
+    trio.run(body)

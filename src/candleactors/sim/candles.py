@@ -86,6 +86,7 @@ class Series:
         self.tape = tape
         self.timeframe = timeframe
         self._in_minute = timeframe.nominal_ms < MINUTE_MS
+        self._is_minute = timeframe.nominal_ms == MINUTE_MS
         self._phase_ms = 0
         if timeframe.unit == "d" and timeframe.count > 1:
             listing_day = tape.listed_ms // DAY_MS
@@ -150,8 +151,10 @@ class Series:
             at = self.next_open(at)
 
     def _bar(self, open_ms: int, next_ms: int, now_ms: int) -> Bar:
-        if self._in_minute:
+        if self._in_minute or (self._is_minute and next_ms > now_ms):
             return self.tape.span(open_ms, min(next_ms, now_ms + 1))
+        if self._is_minute:
+            return self.tape.bar(open_ms // MINUTE_MS)
         if self._revision != self.tape.revision:
             self._finished.clear()
             self._running = None

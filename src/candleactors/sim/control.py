@@ -14,7 +14,7 @@ from candleactors.sim.wire import dump
 _METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _TEXT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,36}", re.ASCII)
 _KINDS: Final = re.compile(
-    r"kline_(?P<interval>\d{1,2}[smhdwM])(@\+08:00)?|trade|aggTrade|blockTrade|miniTicker|ticker(_(1h|4h|1d))?|bookTicker"
+    r"kline_(?P<interval>\d{1,2}[smhdwM])(@\+08:00)?|continuousKline_\w+|trade|aggTrade|blockTrade|miniTicker|ticker(_(1h|4h|1d))?|bookTicker"
     r"|avgPrice|referencePrice|markPrice(@1s)?|forceOrder|depth(5|10|20)?(@(100|250|500)ms)?",
     re.ASCII,
 )

@@ -6,7 +6,7 @@ import ipaddress
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from urllib.parse import parse_qs, unquote
 
@@ -213,8 +213,9 @@ class Simulator:
     async def _upgrade(self, stream: trio.abc.Stream, http: HttpConnection, request: Incoming) -> None:
         if self.window(FaultKind.HANG_HANDSHAKE):
             self._refused(FaultKind.HANG_HANDSHAKE)
-            while await stream.receive_some(4096):
-                pass
+            with suppress(trio.BrokenResourceError):
+                while await stream.receive_some(4096):
+                    pass
             return
         if not self._within_connect_rate():
             self.counters.refused += 1
@@ -238,13 +239,17 @@ class Simulator:
         session.names.update(dict.fromkeys(name for name in map(unquote, names.split("/")) if name))
         number = self.counters.connections
         connection = Connection(self, stream, number, session, klines=prefix in self.rules.kline_routes)
+        try:
+            connection.accept(request.headers, request.target)
+        except RemoteProtocolError:
+            self.counters.refused += 1
+            await http.send(Answer(400, (), b""))
+            return
         self.counters.connections += 1
         self.counters.live += 1
         self._live[number] = connection
         try:
-            await connection.serve(request.headers, request.target, request.early)
-        except RemoteProtocolError:
-            await http.send(Answer(400, (), b""))
+            await connection.serve(request.early)
         finally:
             del self._live[number]
             self.counters.live -= 1

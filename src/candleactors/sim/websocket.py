@@ -55,7 +55,7 @@ class _Window:
 class Connection:
     """One accepted WebSocket: reads control messages, writes pushes, pings, and enforces the venue's limits.
 
-    `serve` runs it to its end and owns the stream from then on. All other methods are synchronous and never block:
+    Once accepted, `serve` runs it to its end and owns the stream. All other methods are synchronous and never block:
     what they send goes into a buffer, and a client that lets it grow beyond the rules is dropped.
     """
 
@@ -97,16 +97,15 @@ class Connection:
         """The names subscribed, in order."""
         return tuple(self.session.names)
 
-    async def serve(self, headers: list[tuple[bytes, bytes]], target: bytes, early: bytes) -> None:
-        """Accept the upgrade request with these `headers` and serve the connection to its end.
-
-        `early` is what the client sent after its request. Raises `RemoteProtocolError` where it is no proper upgrade.
-        Closes the stream in every case.
-        """
+    def accept(self, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
+        """Accept the upgrade request with these `headers`; raises `RemoteProtocolError` where it is no proper one."""
         self._ws.initiate_upgrade_connection(headers, target)
         for _ in self._ws.events():
             pass
         self._write(self._ws.send(AcceptConnection()))
+
+    async def serve(self, early: bytes) -> None:
+        """Serve the accepted connection to its end and close the stream. `early` is what the client sent already."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
