@@ -22,7 +22,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from benchmarks.klines import frame, message
+from benchmarks.klines import ROUNDS_PER_MINUTE, frame, message
 
 WRITE_BYTES = 1 << 17
 SETTLE_S = 0.5
@@ -143,11 +143,10 @@ class Connection:
         blaster.complete.wait()
         if not self.names or blaster.encoded is None:
             return
-        frames = [
-            frame(message(name, turn, closed=True if blaster.boundary else None))
-            for turn in range(blaster.rounds)
-            for name in self.names
-        ]
+        turns = range(blaster.rounds)
+        if blaster.boundary:
+            turns = range(ROUNDS_PER_MINUTE - 1, blaster.rounds * ROUNDS_PER_MINUTE, ROUNDS_PER_MINUTE)
+        frames = [frame(message(name, turn)) for turn in turns for name in self.names]
         pace = blaster.pace * len(self.names) / blaster.streams
         writes = frames if pace else whole_frames(frames)
         blaster.encoded.wait()

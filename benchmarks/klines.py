@@ -27,19 +27,19 @@ def stream_names(count: int) -> list[str]:
     return [f"{symbol}@kline_1m" for symbol in symbols(count)]
 
 
-def message(stream: str, turn: int, *, closed: bool | None = None) -> bytes:
+def message(stream: str, turn: int) -> bytes:
     """Return the message that `stream` sends in its `turn`-th second, about 360 bytes."""
     symbol = stream.partition("@")[0]
     minute, second = divmod(turn, ROUNDS_PER_MINUTE)
     open_ms = START_MS + minute * 60_000
-    last = second == ROUNDS_PER_MINUTE - 1 if closed is None else closed
+    last = second == ROUNDS_PER_MINUTE - 1
     trades = 17 * (second + 1)
     name = symbol.upper()
     return (
         _MESSAGE
         % (
             symbol,
-            open_ms + second * 1000 + 917,
+            open_ms + 60_017 if last else open_ms + second * 1000 + 917,
             name,
             open_ms,
             open_ms + 59_999,

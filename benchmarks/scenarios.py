@@ -12,9 +12,20 @@ from benchmarks.runner import Certificates, Setup, run_contestant
 
 OURS = "feed"
 """The contestant that the ratios are of: the whole path from socket to subscriber."""
-BLAST = (OURS, "lane", "lane_msgspec", "websockets_orjson", "trio_websocket_orjson", "cryptofeed", "unicorn")
-PACED = (OURS, "lane_msgspec", "websockets_orjson", "trio_websocket_orjson")
+BLAST = (
+    OURS,
+    "feed_store",
+    "lane",
+    "lane_msgspec",
+    "websockets_orjson",
+    "trio_websocket_orjson",
+    "cryptofeed",
+    "unicorn",
+)
+PACED = (OURS, "feed_store", "lane_msgspec", "websockets_orjson", "trio_websocket_orjson")
 COALESCE_S = (0.0, 0.005, 0.02)
+COALESCING = (OURS, "lane_msgspec")
+"""Contestants that pause between reads as they are told."""
 BOUNDARY_STREAMS = 1068
 SLOW = {"trio_websocket_orjson": 4, "unicorn": 4, "cryptofeed": 2}
 """Contestants that get so many times fewer messages in a blast, to keep the whole run short."""
@@ -47,7 +58,7 @@ class Bench:
         """CPU of a message at a realistic pace, with and without read coalescing."""
         results: dict[str, Any] = {}
         for name in self._chosen(PACED):
-            for coalesce_s in COALESCE_S if name in (OURS, "lane_msgspec") else (None,):
+            for coalesce_s in COALESCE_S if name in COALESCING else (None,):
                 options = {} if coalesce_s is None else {"coalesce_s": coalesce_s}
                 label = name if coalesce_s is None else f"{name} coalesce_s={coalesce_s:g}"
                 setup = Setup(self.streams, round(4000 * self.paced_seconds), pace=4000, options=options)
@@ -76,7 +87,7 @@ class Bench:
     def memory(self) -> dict[str, Any]:
         """Resident memory that a stream costs, after three messages on each."""
         results: dict[str, Any] = {}
-        for name in self._chosen((OURS, "lane_msgspec")):
+        for name in self._chosen(COALESCING):
             for streams in (1_000, 10_000):
                 run = self._run(name, Setup(streams, 3 * streams, options={"streams_per_connection": 500}))
                 if "skipped" not in run:
