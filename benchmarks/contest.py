@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 
 from benchmarks.task import Task
@@ -16,7 +17,8 @@ def main() -> None:
     except ImportError as error:
         print(json.dumps({"skipped": f"not installed: {error}"}))
         return
-    print(json.dumps(contestant.run(task)))
+    print(json.dumps(contestant.run(task)), flush=True)
+    os._exit(0)  # some peers leave threads behind that would never end
 
 
 if __name__ == "__main__":

@@ -33,6 +33,4 @@ def run(task: Task) -> dict[str, Any]:
     )
     manager.create_stream(["kline_1m"], [stream.partition("@")[0] for stream in task.streams])
     done.wait()
-    result = meter.result()
-    manager.stop_manager()
-    return result
+    return meter.result()
