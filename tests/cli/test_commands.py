@@ -46,7 +46,7 @@ def test_help_names_every_command_and_imports_none() -> None:
         assert f"\n  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["check", "completion", "history", "run", "sim", "status"])
+@pytest.mark.parametrize("name", ["check", "completion", "demo", "history", "run", "sim", "status"])
 def test_every_command_explains_itself(candleactors: Shell, name: str) -> None:
     outcome = candleactors(name, "--help")
     assert outcome.status == 0

@@ -68,7 +68,7 @@ def demo(
     from candleactors import logs
     from candleactors.demo.notes import LogBox
     from candleactors.demo.plan import Options
-    from candleactors.demo.view import LineView, ScreenView
+    from candleactors.demo.view import ScreenView, show_lines
     from candleactors.settings import LogSettings
 
     if as_json and seconds is None:
@@ -84,7 +84,7 @@ def demo(
             report = trio.run(_run, options, view.show)
     else:
         logs.set_up(LogSettings(level))
-        report = trio.run(_run, options, None if as_json else LineView(console).show)
+        report = trio.run(_run, options, None if as_json else show_lines)
     if as_json:
         click.echo(json.dumps(report.record()))
     else:
@@ -121,7 +121,7 @@ async def _run(options: Options, show: Show | None) -> Report:
 
 
 async def _heed_signals(stop: Stop, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
             stop.press()

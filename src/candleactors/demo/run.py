@@ -50,6 +50,20 @@ class Phase(StrEnum):
 
 
 @define
+class Stop:
+    """How the user ends a run."""
+
+    asked: trio.Event = field(factory=trio.Event)
+    """End in order."""
+    hurried: trio.Event = field(factory=trio.Event)
+    """Do not wait for what is still under repair."""
+
+    def press(self) -> None:
+        """Ask for the end; the second time, for a hurried one."""
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+
+@define
 class Demo:
     """A run in progress, for whoever shows it or ends it."""
 
@@ -58,6 +72,7 @@ class Demo:
     tally: Tally
     judge: Judge
     feed: Feed
+    stop: Stop
     started_s: float
     phase: Phase = Phase.RUNNING
     verdict: Verdict = field(factory=Verdict)
@@ -101,20 +116,6 @@ class Demo:
         self.tally.notes.append(Note(self.elapsed_s, level, text))
 
 
-@define
-class Stop:
-    """How the user ends a run."""
-
-    asked: trio.Event = field(factory=trio.Event)
-    """End in order."""
-    hurried: trio.Event = field(factory=trio.Event)
-    """Do not wait for what is still under repair."""
-
-    def press(self) -> None:
-        """Ask for the end; the second time, for a hurried one."""
-        (self.hurried if self.asked.is_set() else self.asked).set()
-
-
 Show: TypeAlias = Callable[[Demo], Awaitable[None]]
 
 
@@ -145,14 +146,14 @@ async def run_demo(
                 rng=Random(options.seed),
             ) as feed:
                 judge = Judge(world.streams, world.truth, world.time.now_ms())
-                demo = Demo(options, world, Tally(world.streams), judge, feed, trio.current_time())
+                demo = Demo(options, world, Tally(world.streams), judge, feed, stop, trio.current_time())
                 outlasting.start_soon(_read, demo, feed.candles())
                 feed.watch(world.streams, owner="demo")
                 if show is not None:
                     outlasting.start_soon(show, demo)
-                await _endure(demo, stop)
+                await _endure(demo)
                 seconds, horizon_ms = demo.elapsed_s, world.time.now_ms()
-                await _settle(demo, stop, horizon_ms)
+                await _settle(demo, horizon_ms)
                 settle_s = demo.elapsed_s - seconds
                 demo.status()
                 demo.phase = Phase.STOPPING
@@ -187,7 +188,7 @@ async def _read(demo: Demo, subscription: Subscription) -> None:
     demo.read_to_end.set()
 
 
-async def _endure(demo: Demo, stop: Stop) -> None:
+async def _endure(demo: Demo) -> None:
     """Let time pass, and with chaos things go wrong, until the run's time is over or the user ends it."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_look_on, demo)
@@ -195,7 +196,7 @@ async def _endure(demo: Demo, stop: Stop) -> None:
             for index, simulator in enumerate(demo.world.simulators.values()):
                 nursery.start_soon(_break, demo, simulator, demo.options.seed * len(plan.VENUES) + index)
         with trio.move_on_after(math.inf if demo.options.seconds is None else demo.options.seconds):
-            await stop.asked.wait()
+            await demo.stop.asked.wait()
         nursery.cancel_scope.cancel()
 
 
@@ -221,16 +222,16 @@ async def _break(demo: Demo, simulator: Simulator, seed: int) -> None:
         await trio.sleep_until(start_s + _HOUR_S)
 
 
-async def _settle(demo: Demo, stop: Stop, horizon_ms: int) -> None:
+async def _settle(demo: Demo, horizon_ms: int) -> None:
     """Wait until everything that was over at `horizon_ms` has come, or for long enough."""
     demo.phase = Phase.SETTLING
     with trio.move_on_after(SETTLE_S):
-        while not stop.hurried.is_set():
+        while not demo.stop.hurried.is_set():
             demo.verdict = demo.judge.verdict(horizon_ms, demo.world.time.now_ms())
             if demo.verdict.settled:
                 return
             with trio.move_on_after(_LOOK_EVERY_S):
-                await stop.hurried.wait()
+                await demo.stop.hurried.wait()
 
 
 @asynccontextmanager

@@ -107,18 +107,18 @@ def aligned(values: Sequence[Decimal], width: int) -> list[str]:
 
 
 def amount(value: Decimal, width: int) -> str:
-    """Return `value` in at most `width` characters: exact if it fits, else rounded."""
+    """Return `value` in at most `width` characters, six or more: exact if it fits, else rounded."""
     text = format(value, "f")
     if len(text) <= width:
         return text
     whole = len(text.partition(".")[0])
     if whole <= width:
         return f"{value:.{max(0, width - whole - 1)}f}"
-    for divisor, unit in ((10**3, "k"), (10**6, "M"), (10**9, "G")):
-        short = f"{value / divisor:.1f}{unit}"
+    for exponent, unit in ((3, "k"), (6, "M"), (9, "G")):
+        short = f"{value.scaleb(-exponent):.1f}{unit}"
         if len(short) <= width:
             return short
-    return f"{value:.1e}"
+    return f"{value.scaleb(-12):.1f}T"
 
 
 class _Pen:

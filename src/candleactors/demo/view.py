@@ -1,4 +1,4 @@
-"""The view: keeps a terminal showing a run, or prints a line about it now and then."""
+"""Views: a terminal full of a run, or a line about it now and then."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import trio
@@ -19,6 +20,7 @@ from candleactors.demo.screen import draw, elapsed
 from candleactors.demo.snapshot import Camera, Snapshot
 
 _FRAME_S: Final = 0.25
+_FIRST_LINE_S: Final = 1.0
 _LINE_S: Final = 5.0
 
 
@@ -61,21 +63,18 @@ class ScreenView:
         self._live.update(Group(*lines), refresh=True)
 
 
-class LineView:
-    """A line now and then, for pipes and terminals that can do no more."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    async def show(self, demo: Demo) -> None:
-        """Print lines about `demo` until cancelled."""
-        camera = Camera(demo)
-        while True:
-            await trio.sleep(_LINE_S)
-            await trio.to_thread.run_sync(self._print, camera.take(), abandon_on_cancel=True)
-
-    def _print(self, snapshot: Snapshot) -> None:
-        self._console.print(line(snapshot), highlight=False, markup=False, soft_wrap=True)
+async def show_lines(demo: Demo) -> None:
+    """Print a line about `demo` now and then, until cancelled; end the run when nobody reads them any more."""
+    camera = Camera(demo)
+    await trio.sleep(_FIRST_LINE_S)
+    while True:
+        text = line(camera.take())
+        try:
+            await trio.to_thread.run_sync(partial(print, text, flush=True), abandon_on_cancel=True)
+        except BrokenPipeError:
+            demo.stop.asked.set()
+            return
+        await trio.sleep(_LINE_S)
 
 
 def line(shot: Snapshot) -> str:
