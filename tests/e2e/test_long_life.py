@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,9 +12,8 @@ from attrs import evolve
 from e2e_world import SPOT, USDM, World, open_world, spot, usdm
 
 from candleactors.feed import Feed
-from candleactors.model import HOUR_MS
-from candleactors.settings import RepairSettings, VenueSettings
-from candleactors.sim.faults import FaultKind
+from candleactors.settings import RepairSettings
+from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.rules import SPOT_RULES, USDM_RULES
 
 
@@ -139,7 +139,7 @@ async def test_a_server_shutdown_costs_nothing(autojump_clock: object, tmp_path:
 
 
 async def test_a_rotation_whose_successor_cannot_connect(autojump_clock: object, tmp_path: Path) -> None:
-    """The old connection serves until the new one does, however long that takes, and a second notice changes nothing."""
+    """The old connection serves until the new one does, however long that takes; a second notice changes nothing."""
     async with open_world(tmp_path, spot(frames=("1s", "1m"), rotate_after_s=120.0)) as world:
         async with world.feed() as feed:
             judge = world.judge(feed)
@@ -172,49 +172,35 @@ async def test_the_old_connection_dies_before_the_new_one_flows(autojump_clock: 
         assert not judge.gaps
 
 
-async def test_a_day_of_random_faults(autojump_clock: object, tmp_path: Path) -> None:
-    """Three hours of everything at once, then peace: all is well again and nothing was lost."""
-    from random import Random
-
-    from candleactors.sim.faults import Fault
-
-    seed = 20_240_630
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_random_faults_and_then_peace(autojump_clock: object, tmp_path: Path, seed: int) -> None:
+    """Half an hour of everything at once, in peace all is well again and what was given up is repaired."""
     rng = Random(seed)
-    print("seed", seed)
-    kinds = [
-        kind
-        for kind in FaultKind
-        if kind not in (FaultKind.HUGE, FaultKind.REFUSE_SUBSCRIBE, FaultKind.ACK_WITHOUT_DATA)
-    ]
-    venues: tuple[VenueSettings, ...] = (
+    left_out = (FaultKind.HUGE, FaultKind.REFUSE_SUBSCRIBE, FaultKind.ACK_WITHOUT_DATA)
+    kinds = [kind for kind in FaultKind if kind not in left_out]
+    codes = {FaultKind.REJECT_HANDSHAKE: 503, FaultKind.REST_LIMIT: 429, FaultKind.REST_ERROR: 500}
+    venues = (
         spot("BTCUSDT", "ETHUSDT", "PERPUSDT", frames=("1m", "5m", "1h"), streams_per_connection=4),
         usdm("BTCUSDT", "SOLUSDT", frames=("1m", "15m")),
     )
-    repair = RepairSettings(verify_interval_s=120.0)
-    async with open_world(tmp_path, *venues, repair=repair) as world:
+    async with open_world(tmp_path, *venues, repair=RepairSettings(verify_interval_s=120.0)) as world:
         async with world.feed() as feed:
             judge = world.judge(feed)
-            end_s = trio.current_time() + 3 * HOUR_MS / 1000
+            end_s = trio.current_time() + 1_800
             while trio.current_time() < end_s:
-                await trio.sleep(rng.expovariate(1 / 20))
+                await trio.sleep(rng.expovariate(1 / 15))
                 kind = rng.choice(kinds)
-                code = {"reject-handshake": 503, "rest-limit": 429, "rest-error": 500, "close": 1001}.get(kind, 0)
                 fault = Fault(
                     kind,
-                    duration_s=rng.uniform(1, 30),
+                    duration_s=rng.uniform(1, 40),
                     delay_s=rng.uniform(0, 6),
-                    code=code,
+                    code=codes.get(kind, 1001),
+                    count=rng.randrange(1, 4),
                     everyone=rng.random() < 0.5,
                 )
-                if kind is FaultKind.PING_STORM:
-                    fault = evolve(fault, count=3)
-                if kind is FaultKind.CORRECTION:
-                    fault = evolve(fault, count=rng.randrange(1, 10))
                 for sim in world.sims.values():
                     sim.inject(fault)
-            await trio.sleep(3_000)
+            await trio.sleep(1_300)
             assert feed.status().healthy
-        await judge.verdict(gaps=True)
-        unrepaired = [gap for gap in judge.gaps if gap.reason == "unrepaired"]
-        print(len(judge.gaps), "gaps,", len(judge.revisions), "revisions,", len(unrepaired), "unrepaired at first")
-        assert set(world.violations()) <= {"told_to_wait", "message_rate"}
+        await judge.verdict()
+        assert set(world.violations()) <= {"told_to_wait"}  # what was under way when the venue told us

@@ -210,11 +210,12 @@ class Connection:
 
     async def _probe(self) -> None:
         """Ping a connection on which nothing at all arrives: half-open sockets say nothing for ever."""
-        idle_s, clock = self._deps.health.idle_s, self._deps.clock
+        idle_s = self._deps.health.idle_s
         while True:
-            quiet_s = clock.monotonic_s() - self._websocket.last_byte_s
-            if quiet_s < idle_s:
-                await trio.sleep(idle_s - quiet_s)
+            # An instant, not a duration: what rounding leaves of a duration may be too short to ever pass.
+            due_s = self._websocket.last_byte_s + idle_s
+            if trio.current_time() < due_s:
+                await trio.sleep_until(due_s)
             else:
                 await self._messages.send_slot()
                 await self._websocket.probe(idle_s)
