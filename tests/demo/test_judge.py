@@ -277,6 +277,17 @@ def test_closed_books_keep_what_was_found() -> None:
     assert problems(judge.verdict(END_MS, END_MS)) == {"duplicated": 1, "wrong": 1}
 
 
+def test_what_comes_after_the_books_were_closed_is_late_and_not_lost() -> None:
+    events = right()
+    judge = Judge([MINUTES], truth, START_MS)
+    for event in (*events[:5], *events[6:]):
+        judge.take(event)
+    judge.close_books(END_MS)
+    assert problems(judge.verdict(END_MS, END_MS)) == {"lost": 1}
+    judge.take(events[5])
+    assert problems(judge.verdict(END_MS, END_MS)) == {"out_of_order": 1}
+
+
 def test_books_are_not_closed_beyond_what_was_delivered() -> None:
     events = right()
     judge = Judge([MINUTES], truth, START_MS)

@@ -72,7 +72,10 @@ class Judge:
             ledger.take(event)
 
     def close_books(self, before_ms: int) -> None:
-        """Compare what opens before `before_ms` for good, and keep only the result: memory stays small."""
+        """Compare what opens before `before_ms` now, and keep only the result: memory and verdicts stay small.
+
+        What comes late is still judged, except that a revision without a difference is not told from another.
+        """
         for ledger in self._ledgers.values():
             ledger.close_books(before_ms)
 
@@ -146,12 +149,15 @@ class _Ledger:
     def _on_candle(self, candle: Candle) -> None:
         open_ms = candle.open_time_ms
         self.counts["closed_candles"] += 1
-        if open_ms in self._said or open_ms < self._closed_ms:
+        if open_ms in self._said or (open_ms < self._closed_ms and open_ms not in self._lost):
             self._count("duplicated", open_ms)
             return
         if open_ms <= self._position:
             self._count("out_of_order", open_ms)
-        self._say(candle)
+        if open_ms < self._closed_ms:
+            self._compare_closed(candle)
+        else:
+            self._say(candle)
 
     def _on_gap(self, gap: Gap) -> None:
         self.counts["gaps"] += 1
@@ -167,7 +173,7 @@ class _Ledger:
         open_ms = candle.open_time_ms
         self.counts["revisions"] += 1
         if open_ms < self._closed_ms:
-            self._revise_closed(candle)
+            self._compare_closed(candle)
             return
         said = self._said.get(open_ms)
         if said is None and open_ms not in self._passed:
@@ -176,7 +182,7 @@ class _Ledger:
             self._count("duplicated", open_ms)
         self._say(candle)
 
-    def _revise_closed(self, candle: Candle) -> None:
+    def _compare_closed(self, candle: Candle) -> None:
         open_ms = candle.open_time_ms
         truth = next(iter(self._truth(self._stream, open_ms, candle.next_open_time_ms)), None)
         self._lost.discard(open_ms)

@@ -34,10 +34,9 @@ from candleactors.transport.clock import Clock, SystemClock
 SETTLE_S: Final = 15.0
 """Most seconds to wait at the end for what is still under repair."""
 _LOOK_EVERY_S: Final = 0.25
-_CLOSE_BOOKS_EVERY: Final = 60
 _IN_TIME_MS: Final = 1_000
 """What is later than so long, after its interval was over, counts as awaited while the run goes on."""
-_OPEN_BOOKS_MS: Final = 5 * MINUTE_MS
+_OPEN_BOOKS_MS: Final = MINUTE_MS
 _HOUR_S: Final = 3_600.0
 
 
@@ -202,11 +201,10 @@ async def _endure(demo: Demo) -> None:
 
 async def _look_on(demo: Demo) -> None:
     """Keep the verdict fresh and the books short."""
-    for look in count(1):
+    while True:
         await trio.sleep(1.0)
         now_ms = demo.world.time.now_ms()
-        if look % _CLOSE_BOOKS_EVERY == 0:
-            demo.judge.close_books(now_ms - _OPEN_BOOKS_MS)
+        demo.judge.close_books(now_ms - _OPEN_BOOKS_MS)
         demo.verdict = demo.judge.verdict(now_ms - _IN_TIME_MS, now_ms)
 
 
