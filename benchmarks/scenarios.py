@@ -100,9 +100,10 @@ class Bench:
         runs: list[dict[str, Any]] = []
         for _ in range(repeat):
             run = self._run(name, setup)
-            if "skipped" in run:
+            if "skipped" not in run:
+                runs.append(run)
+            elif not runs:
                 return run
-            runs.append(run)
         best = min(runs, key=lambda run: run["cpu_ns"])
         return {
             "messages": best["messages"],
