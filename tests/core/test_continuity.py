@@ -258,6 +258,12 @@ def test_the_newest_rows_alone_prove_no_gap() -> None:
     assert continuity.expected_ms == at(3)
 
 
+def test_an_event_time_that_has_not_come_does_not_silence_the_stream() -> None:
+    continuity = started(3)
+    assert not continuity.on_open(at(3), at(3) + 86_400_000, 0.0, at(3) + 2_000)
+    assert continuity.on_open(at(3), at(3) + 1_000, 0.0, at(3) + 2_000)
+
+
 def test_a_three_day_candle_keeps_its_own_phase() -> None:
     """Binance's 3d candles start on the day of listing; the epoch does not matter."""
     day = 86_400_000

@@ -177,7 +177,7 @@ class Continuity:
         """
         expected = self.expected_ms
         if open_ms == expected:
-            if self._known_ms is not None or event_ms < self._event_ms:
+            if self._known_ms is not None or not self._event_ms <= event_ms <= horizon_ms:
                 return False
             self._event_ms = event_ms
             return True
