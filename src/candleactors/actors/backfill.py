@@ -15,8 +15,14 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Fetched, FetchFailed, Open, Opened, Read, Reading, SequencerMessage, Wish
 from candleactors.actors.rest import VenueRest
 from candleactors.core.backoff import Backoff
-from candleactors.core.continuity import Fetch, Urgency
-from candleactors.errors import CandleactorsError, InvalidSymbol, RemoteProtocolError, TransientError
+from candleactors.core.fetch import Fetch, Urgency
+from candleactors.errors import (
+    CandleactorsError,
+    InvalidSymbol,
+    RemoteProtocolError,
+    RequestFailed,
+    TransientError,
+)
 from candleactors.model import Candle, Stream
 from candleactors.settings import RepairSettings
 from candleactors.stores.base import Store
@@ -37,8 +43,8 @@ class RestTrouble:
 class Backfill:
     """Serves wishes of the sequencer and of the health monitors.
 
-    Every wish is answered, well or ill, unless the actor dies with it: who wished must be ready to wish again.
-    A stream whose symbol the venue does not know is parked.
+    Every wish for rows is answered, well or ill; what the actor had in hand when it failed is answered by its next life.
+    An `Open` that cannot be answered is not: who wished must be ready to wish again. A stream whose symbol the venue does not know is parked.
     """
 
     def __init__(
@@ -61,12 +67,15 @@ class Backfill:
         self._answers = answers
         self._backoff = backoff
         self._on_trouble = on_trouble
+        self._owed: dict[int, Fetch | Read] = {}
+        self._numbers = count()
 
     async def run(self, context: ChildContext) -> None:
         """Serve until asked to stop; what waits then is dropped, since its askers are stopping too."""
         queue: list[tuple[int, int, int, Fetch | Read]] = []
         waiting = trio.Semaphore(0)
-        numbers = count()
+        for number in list(self._owed):
+            await self._fail(number, RequestFailed("whoever asked the venue was restarted"))
         async with self._wishes.attended(context.stopping), trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_clock)
             for _ in range(self._settings.workers):
@@ -78,7 +87,8 @@ class Backfill:
                         await self._open(wish)
                     else:
                         urgency = wish.urgency if isinstance(wish, Fetch) else Urgency.DOUBT
-                        rank = (urgency, -self._interest.priority(wish.stream), next(numbers))
+                        rank = (urgency, -self._interest.priority(wish.stream), next(self._numbers))
+                        self._owed[rank[-1]] = wish
                         heapq.heappush(queue, (*rank, wish))
                         waiting.release()
             nursery.cancel_scope.cancel()
@@ -109,29 +119,25 @@ class Backfill:
     async def _work(self, queue: list[tuple[int, int, int, Fetch | Read]], waiting: trio.Semaphore) -> None:
         while True:
             await waiting.acquire()
-            wish = heapq.heappop(queue)[3]
-            if isinstance(wish, Fetch):
-                await self._fetch(wish)
+            _, _, number, wish = heapq.heappop(queue)
+            fetch = wish if isinstance(wish, Fetch) else Fetch(wish.stream, None, _READING_ROWS, Urgency.VERIFY)
+            try:
+                rows, venue_now_ms = await self._rows(fetch)
+            except CandleactorsError as error:
+                await self._fail(number, error)
             else:
-                await self._read(wish)
+                if isinstance(wish, Read):
+                    wish.reply.offer(Reading(wish.stream, rows, venue_now_ms))
+                await self._answers.put(Fetched(fetch, rows, venue_now_ms))
+                del self._owed[number]
 
-    async def _fetch(self, fetch: Fetch) -> None:
-        try:
-            rows, venue_now_ms = await self._rows(fetch)
-        except CandleactorsError as error:
-            await self._answers.put(FetchFailed(fetch, error))
+    async def _fail(self, number: int, error: CandleactorsError) -> None:
+        wish = self._owed[number]
+        if isinstance(wish, Fetch):
+            await self._answers.put(FetchFailed(wish, error))
         else:
-            await self._answers.put(Fetched(fetch, rows, venue_now_ms))
-
-    async def _read(self, wish: Read) -> None:
-        fetch = Fetch(wish.stream, None, _READING_ROWS, Urgency.VERIFY)
-        try:
-            rows, venue_now_ms = await self._rows(fetch)
-        except CandleactorsError:
             wish.reply.offer(Reading(wish.stream, None, 0))
-        else:
-            wish.reply.offer(Reading(wish.stream, rows, venue_now_ms))
-            await self._answers.put(Fetched(fetch, rows, venue_now_ms))
+        del self._owed[number]
 
     async def _rows(self, fetch: Fetch) -> tuple[list[Candle], int]:
         try:

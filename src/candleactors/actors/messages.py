@@ -7,7 +7,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 from candleactors.actors.mailbox import Mailbox
-from candleactors.core.continuity import Fetch
+from candleactors.core.fetch import Fetch
 from candleactors.errors import CandleactorsError
 from candleactors.model import Candle, Gap, Stream
 from candleactors.venues.base import Decoded

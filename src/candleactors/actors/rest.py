@@ -8,7 +8,7 @@ import trio
 from attrs import define
 
 from candleactors.actors.budget import VenueBudget
-from candleactors.core.continuity import Fetch
+from candleactors.core.fetch import Fetch
 from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import RateLimited
 from candleactors.model import Candle

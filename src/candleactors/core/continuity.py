@@ -12,10 +12,10 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 from attrs import define, evolve, frozen
 
+from candleactors.core.fetch import Fetch, Urgency
+from candleactors.core.passed_over import PassedOver
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
@@ -23,41 +23,7 @@ _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restar
 _REMEMBERED_MS = 900_000
 _MIN_REMEMBERED = 4
 _MAX_REMEMBERED = 180
-_MAX_GAPS = 64
-_GAP_RETRIES_S = (5.0, 15.0, 60.0, 300.0, 900.0)
-_GAP_TRIES = 3  # looks at a gap that the venue itself shows before it is believed for good
 _LONGEST_SLEEP_S = 60.0
-
-
-class Urgency(IntEnum):
-    """Why rows are wanted; lower is served first."""
-
-    HOLE = 0
-    START = 1
-    OVERDUE = 2
-    DOUBT = 3
-    GAP = 4
-    VERIFY = 5
-
-
-@frozen
-class Fetch:
-    """A wish for at most `limit` rows of `stream` from `start_ms` on; the newest ones where it is ``None``."""
-
-    stream: Stream
-    start_ms: int | None
-    limit: int
-    urgency: Urgency
-
-
-@define
-class _Missing:
-    """Intervals from `first_ms` up to but not including `until_ms`, passed over and worth another look."""
-
-    first_ms: int
-    until_ms: int
-    retry_at_s: float
-    tries: int = 0
 
 
 @frozen
@@ -157,10 +123,7 @@ class Continuity:
         self._remember = min(max(_MIN_REMEMBERED, _REMEMBERED_MS // stream.timeframe.nominal_ms), _MAX_REMEMBERED)
         self._doubts: dict[int, int] = {}  # open time: fingerprint that contradicts what was delivered
         self._doubt_at_s = 0.0
-        self._gaps = [
-            _Missing(gap.first_open_ms, stream.timeframe.next_open(gap.last_open_ms), now_s)
-            for gap in gaps[-_MAX_GAPS:]
-        ]
+        self._gaps = PassedOver(stream.timeframe, gaps, now_s)
         self._verify_at_s = now_s + rules.verify_interval_s if rules.verify_interval_s else None
 
     @property
@@ -248,8 +211,8 @@ class Continuity:
                     self._reconsider(row, now_s, events, lagging_ms)
         if covered and rows and not rows[-1].closed and self._expected() < rows[-1].open_time_ms <= lagging_ms:
             self._skip_venue_gap(rows[-1].open_time_ms, now_s, events)
-        if fetch.urgency is Urgency.GAP:
-            self._settle_gaps(fetch, rows, now_s)
+        if fetch.urgency is Urgency.GAP and fetch.start_ms is not None:
+            self._gaps.looked(fetch.start_ms, rows, now_s)
         if fetch.urgency is Urgency.DOUBT:
             self._doubt_at_s = now_s + self._rules.max_retry_s
         self._flush(now_s, events)
@@ -315,9 +278,8 @@ class Continuity:
             return self._from(expected, overdue_ms // timeframe.nominal_ms + 3, Urgency.OVERDUE)
         if self._doubts and now_s >= self._doubt_at_s:
             return self._since(min(self._doubts), Urgency.DOUBT)
-        for gap in self._gaps:
-            if now_s >= gap.retry_at_s:
-                return self._from(gap.first_ms, timeframe.count_between(gap.first_ms, gap.until_ms) + 2, Urgency.GAP)
+        if (gap := self._gaps.due(now_s)) is not None:
+            return self._from(gap.first_ms, timeframe.count_between(gap.first_ms, gap.until_ms) + 2, Urgency.GAP)
         if self._verify_at_s is not None and now_s >= self._verify_at_s and self._rules.verify_interval_s:
             self._verify_at_s = now_s + self._rules.verify_interval_s
             if self._remembered:
@@ -342,7 +304,7 @@ class Continuity:
             return 0.5
         due_ms = self.stream.timeframe.next_open(self.expected_ms) - venue_now_ms
         waits = [_LONGEST_SLEEP_S, max(due_ms / 1000 + self._rules.close_grace_s, self._poll_at_s - now_s)]
-        waits += [gap.retry_at_s - now_s for gap in self._gaps]
+        waits.append(self._gaps.next_due_s() - now_s)
         if self._doubts:
             waits.append(self._doubt_at_s - now_s)
         if self._verify_at_s is not None:
@@ -440,8 +402,7 @@ class Continuity:
     def _gap(self, until_ms: int, reason: GapReason, now_s: float, events: list[Event]) -> None:
         first = self._expected()
         self.counters.gaps += 1
-        self._gaps.append(_Missing(first, until_ms, now_s + _GAP_RETRIES_S[0]))
-        del self._gaps[:-_MAX_GAPS]
+        self._gaps.add(first, until_ms, now_s)
         self.expected_ms = until_ms
         events.append(Gap(self.stream, first, self.stream.timeframe.previous_open(until_ms), reason))
 
@@ -452,7 +413,7 @@ class Continuity:
         """
         open_ms = candle.open_time_ms
         from_rest = lagging_ms is not None
-        if self._fill_gap(open_ms):
+        if self._gaps.fill(open_ms):
             self._revise(evolve(candle, revision=1), events)
             return
         remembered = self._remembered.get(open_ms)
@@ -485,31 +446,6 @@ class Continuity:
             forgotten = next(iter(remembered))
             del remembered[forgotten]
             self._doubts.pop(forgotten, None)
-
-    # -- what was given up ------------------------------------------------------------------------------------------
-
-    def _fill_gap(self, open_ms: int) -> bool:
-        """Take the interval out of the gap it is in; return whether it was in one."""
-        for index, gap in enumerate(self._gaps):
-            if gap.first_ms <= open_ms < gap.until_ms:
-                after_ms = self.stream.timeframe.next_open(open_ms)
-                parts = (evolve(gap, until_ms=open_ms), evolve(gap, first_ms=after_ms))
-                self._gaps[index : index + 1] = [part for part in parts if part.first_ms < part.until_ms]
-                return True
-        return False
-
-    def _settle_gaps(self, fetch: Fetch, rows: list[Candle], now_s: float) -> None:
-        """Look again later at what is still missing; never again once the venue has shown often enough that it is not
-        going to have it. A gap stays known all the same, so that a row that turns up after all is a revision."""
-        for gap in self._gaps:
-            if fetch.start_ms is None or not fetch.start_ms <= gap.first_ms or now_s < gap.retry_at_s:
-                continue
-            gap.tries += 1
-            passed_over = bool(rows) and rows[-1].open_time_ms >= gap.until_ms
-            if passed_over and gap.tries >= _GAP_TRIES:
-                gap.retry_at_s = float("inf")
-            else:
-                gap.retry_at_s = now_s + _GAP_RETRIES_S[min(gap.tries, len(_GAP_RETRIES_S) - 1)]
 
 
 def _fingerprint(candle: Candle) -> int:
