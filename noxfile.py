@@ -38,7 +38,7 @@ def typing(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Let clients that nobody here wrote talk to the simulator."""
     session.install(".[test]", "python-binance>=1.0.19", "ccxt>=4.4")
-    session.run("pytest", "tests/interop", *session.posargs)
+    session.run("pytest", "-m", "interop", "tests/interop", *session.posargs)
 
 
 @nox.session
