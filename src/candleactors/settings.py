@@ -20,8 +20,11 @@ class BackoffSettings:
     """Waiting between attempts: exponential, capped, jittered, reset after stable uptime."""
 
     initial_s: float = field(default=0.5, validator=over(0))
+    """The first wait."""
     factor: float = field(default=2.0, validator=at_least(1))
+    """What each further wait is multiplied by."""
     max_s: float = field(default=60.0, validator=over(0))
+    """The longest wait."""
     jitter: float = field(default=0.3, validator=between(0, 1))
     """Share of each wait that is random: a wait of w lies in [w·(1-jitter), w]."""
     stable_after_s: float = field(default=60.0, validator=at_least(0))
@@ -37,10 +40,13 @@ class SupervisionSettings:
     """When supervisors give up and how long a stop may take."""
 
     max_restarts: int = field(default=5, validator=at_least(0))
+    """Unforeseen failures of all children of one supervisor within `restart_window_s` that it tolerates."""
     restart_window_s: float = field(default=60.0, validator=over(0))
+    """See `max_restarts`."""
     breaker_failures: int = field(default=8, validator=at_least(1))
     """Failures in a row, without stable uptime between, after which a child rests for `breaker_rest_s`."""
     breaker_rest_s: float = field(default=120.0, validator=over(0))
+    """See `breaker_failures`."""
     drain_s: float = field(default=10.0, validator=over(0))
     """Most seconds an orderly stop of the whole feed takes before what remains is cancelled."""
 
@@ -76,6 +82,7 @@ class RepairSettings:
     workers: int = field(default=4, validator=at_least(1))
     """Concurrent REST requests per venue."""
     request_timeout_s: float = field(default=10.0, validator=over(0))
+    """For a whole REST request."""
     clock_interval_s: float = field(default=300.0, validator=over(0))
     """Between two readings of the venue's clock."""
     verify_interval_s: float = field(default=600.0, validator=at_least(0))
@@ -87,13 +94,17 @@ class VenueSettings:
     """One venue: what to watch and how hard to lean on it. ``None`` means the venue's own documented limit."""
 
     symbols: tuple[str, ...] = ()
+    """In the venue's own spelling, for example ``BTCUSDT``."""
     timeframes: tuple[Timeframe, ...] = (Timeframe("1m"),)
+    """Each symbol is watched in each of them."""
     testnet: bool = False
+    """Use the venue's test network."""
     websocket_url: str | None = field(default=None, validator=optional(origin("wss", "ws")))
     """``wss://host[:port]`` to use instead of the venue's own, for example a simulator's."""
     rest_url: str | None = field(default=None, validator=optional(origin("https", "http")))
     """``https://host[:port]`` likewise."""
     streams_per_connection: int = field(default=500, validator=at_least(1))
+    """Never above the venue's own ceiling."""
     max_connections: int = field(default=20, validator=at_least(1))
     """Streams beyond ``max_connections × streams_per_connection`` wait, lowest priority first."""
     rotate_after_s: float | None = field(default=23 * 3600.0, validator=optional(over(0)))
@@ -101,15 +112,23 @@ class VenueSettings:
     flowing_timeout_s: float = field(default=60.0, validator=over(0))
     """How long a replacement may take to carry every stream before the old connection is closed anyway."""
     handshake_timeout_s: float = field(default=15.0, validator=over(0))
+    """For TCP, TLS and the WebSocket handshake together."""
     ack_timeout_s: float = field(default=10.0, validator=over(0))
+    """Wait for the answer to a subscription before it is asked for again."""
     names_per_request: int | None = field(default=None, validator=optional(at_least(1)))
+    """Streams named in one subscription request."""
     messages_per_s: float | None = field(default=None, validator=optional(over(0)))
+    """Messages sent on one connection; one of them is kept for pongs."""
     connects: int | None = field(default=None, validator=optional(at_least(1)))
+    """Connection attempts within `connects_window_s`."""
     connects_window_s: float | None = field(default=None, validator=optional(over(0)))
+    """See `connects`."""
     rest_weight_per_minute: int | None = field(default=None, validator=optional(at_least(1)))
+    """REST weight spent in a minute."""
     coalesce_s: float = field(default=0.005, validator=at_least(0))
     """Pause before each read, so that one wake handles many messages."""
     max_message_bytes: int = field(default=1 << 20, validator=at_least(1024))
+    """A longer message ends the connection."""
     unknown_symbols: str = field(default="refuse", validator=one_of("refuse", "park"))
     """At start: end with an error (``refuse``) or go on without them (``park``). At run time they are parked."""
 
@@ -119,7 +138,9 @@ class StoreSettings:
     """Where closed candles go."""
 
     path: Path = field(default=Path("candles.sqlite"), validator=not_blank)
+    """The SQLite file; created if it is missing."""
     flush_interval_s: float = field(default=0.25, validator=at_least(0))
+    """Wait for more rows before a write."""
     batch: int = field(default=5_000, validator=at_least(1))
     """Most rows of one transaction."""
     max_pending: int = field(default=200_000, validator=at_least(1))
@@ -141,7 +162,9 @@ class LogSettings:
     """Structured logs on stderr."""
 
     level: str = field(default="info", validator=one_of("debug", "info", "warning", "error"))
+    """Of the least important events shown: debug, info, warning or error."""
     format: str = field(default="console", validator=one_of("console", "json"))
+    """``console`` for people, ``json`` for programs."""
 
 
 @frozen
