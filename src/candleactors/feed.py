@@ -240,6 +240,8 @@ async def open_feed(
         for name, venue in chosen.venues.items():
             streams = [Stream(name, symbol, frame) for symbol in venue.symbols for frame in venue.timeframes]
             feed.watch(streams, owner=CONFIG_OWNER)
+        stack.callback(parts.hub.end)
+        stack.callback(writer.close)
         async with open_root(feed.tree, drain_s=chosen.supervision.drain_s):
             try:
                 yield feed

@@ -218,12 +218,18 @@ class Judge:
         self.subscription: Any = None
         self._forming: dict[Stream, Candle] = {}
         self._since_ms = world.now_ms()
+        self._resumed = False  # then what comes from the store may have been revised before
 
     async def read(
-        self, feed: Feed, streams: Iterable[Stream | str] | None, forming: bool, after: Cursor | None
+        self,
+        feed: Feed,
+        streams: Iterable[Stream | str] | None = None,
+        forming: bool = True,
+        after: Cursor | None = None,
     ) -> None:
         """Read until the feed ends or cuts us off."""
         if after is not None:
+            self._resumed = True
             self.next_ms.update({s: s.timeframe.next_open(ms) for s, ms in after.after.items()})
         try:
             async with feed.candles(streams, forming=forming, after=after) as self.subscription:
@@ -338,7 +344,7 @@ class Judge:
         self._expect(stream, open_ms, "candle")
         if candle.close_time_ms >= self.world.now_ms():
             self._complain(f"{stream} {open_ms} is not over yet")
-        if candle.revision != 0 or not candle.complete:
+        if (candle.revision != 0 and not self._resumed) or not candle.complete:
             self._complain(f"{stream} {open_ms} is revision {candle.revision}")
         self.said.setdefault(stream, {})[open_ms] = candle
         self.next_ms[stream] = candle.next_open_time_ms

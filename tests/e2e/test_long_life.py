@@ -24,6 +24,7 @@ class Watchman:
         self.most_connections = 0
         self.unsubscribed = 0
         self.doubly_active = 0
+        self.unhealthy = 0
         self.most_queued = 0
         self._world = world
         self._feed = feed
@@ -35,6 +36,7 @@ class Watchman:
             status = self._feed.status().venues[0]
             active = [c for c in status.connections if not c.retiring]
             self.doubly_active += sum(c.streams for c in active) != streams
+            self.unhealthy += not status.healthy
             self.most_connections = max(self.most_connections, len(self._world.connections()))
             self.unsubscribed += len(set(self._world.subscribed())) < streams
             venue = self._feed._venues[status.venue]
@@ -66,6 +68,7 @@ async def test_twenty_five_hours(autojump_clock: object, tmp_path: Path, monkeyp
         assert [venue.rotations for venue in status.venues] == [2, 1]
         assert watchman.unsubscribed == 0
         assert watchman.doubly_active == 0
+        assert watchman.unhealthy == 0
         assert watchman.most_connections <= 4
         assert watchman.most_queued < 64
         assert world.sim.counters.connections == 4
@@ -111,6 +114,7 @@ async def test_rotation_every_few_minutes(autojump_clock: object, tmp_path: Path
         assert rotations >= 8
         assert watchman.unsubscribed == 0
         assert watchman.doubly_active == 0
+        assert watchman.unhealthy == 0
         assert watchman.most_connections == 2
         assert not judge.gaps
         assert not judge.revisions

@@ -43,8 +43,9 @@ class RestTrouble:
 class Backfill:
     """Serves wishes of the sequencer and of the health monitors.
 
-    Every wish for rows is answered, well or ill; what the actor had in hand when it failed is answered by its next life.
-    An `Open` that cannot be answered is not: who wished must be ready to wish again. A stream whose symbol the venue does not know is parked.
+    Every wish for rows is answered, well or ill; what the actor had in hand when it failed, by its next life. An `Open`
+    that cannot be answered is not: who wished must be ready to wish again. A stream whose symbol the venue does not
+    know is parked.
     """
 
     def __init__(

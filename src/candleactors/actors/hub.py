@@ -19,25 +19,32 @@ CAPACITY = 256
 class Hub:
     """Subscribers and the mailbox that feeds them.
 
-    The hub does not keep a reader alive: one that was forgotten is dropped. The object outlives the actor, so a restart
-    costs no subscriber.
+    The hub does not keep a reader alive: one that was forgotten is dropped. The object outlives the actor: a restart
+    ends no subscription. What was being fanned out when the actor failed may have reached some readers and not others,
+    so they are cut off and resume from the store.
     """
 
     def __init__(self, settings: SubscriberSettings) -> None:
         self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
         self._settings = settings
         self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._in_hand: list[Delivery] = []
         self.lagged = 0
         """Readers cut off so far."""
 
     async def run(self, context: ChildContext) -> None:
-        """Fan out until asked to stop, then what is left in the mailbox, and end every subscription."""
+        """Fan out until asked to stop, then what is left in the mailbox."""
+        if self._in_hand:
+            for subscription in list(self._subscriptions):
+                subscription.cut_off(self._in_hand)
+            self._in_hand = []
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
-                self._fan_out(await self.mailbox.drain())
-        self._fan_out(self.mailbox.take_all())
-        self.end()
+                self._in_hand = await self.mailbox.drain()
+                self._fan_out()
+        self._in_hand = self.mailbox.take_all()
+        self._fan_out()
 
     def subscribe(
         self, streams: Iterable[Stream] | None, *, forming: bool = False, replay: Replay | None = None
@@ -48,7 +55,7 @@ class Hub:
         return subscription
 
     def end(self) -> None:
-        """End every subscription: readers get what is left, then the end."""
+        """End every subscription, once the actor has ended for good: readers get what is left, then the end."""
         for subscription in list(self._subscriptions):
             subscription.end()
 
@@ -57,10 +64,11 @@ class Hub:
         """How many readers there are."""
         return sum(subscription.live for subscription in self._subscriptions)
 
-    def _fan_out(self, deliveries: list[Delivery]) -> None:
+    def _fan_out(self) -> None:
         for subscription in list(self._subscriptions):
-            for delivery in deliveries:
+            for delivery in self._in_hand:
                 subscription.offer(delivery)
             if not subscription.live:
                 self._subscriptions.discard(subscription)
                 self.lagged += subscription.lagged
+        self._in_hand = []

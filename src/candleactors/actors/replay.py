@@ -21,6 +21,7 @@ class StoredReplay:
     def __init__(
         self, store: Store, cursor: Cursor, streams: Iterable[Stream] | None, flush: Callable[[], Awaitable[None]]
     ) -> None:
+        self.cursor = cursor
         wanted = None if streams is None else frozenset(streams)
         self._store = store
         self._flush: Callable[[], Awaitable[None]] | None = flush

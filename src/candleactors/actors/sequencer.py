@@ -15,7 +15,7 @@ from candleactors.actors.messages import Batch, Fetched, Open, Opened, Sequencer
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules
 from candleactors.core.venue_clock import VenueClock
-from candleactors.model import Candle, Event, Stream
+from candleactors.model import Candle, Event, Gap, Revision, Stream
 from candleactors.transport.clock import Clock
 from candleactors.venues.base import Codec
 
@@ -68,12 +68,17 @@ class Sequencer:
         self._followed: dict[str, Continuity] = {}
         self._opening: dict[Stream, float] = {}  # streams to follow, to when the store was asked about them
         self._past = ContinuityCounters()  # of streams no longer followed
+        # What outlives a restart of the actor: how far each stream was delivered, and what was being delivered.
+        self._delivered: dict[Stream, int] = {}
+        self._outbox: Delivery | None = None
 
     async def run(self, context: ChildContext) -> None:
         """Sequence until asked to stop, then what is left in the mailbox.
 
-        Starts from the store: a restart loses what was held, and fetches it again.
+        Starts where delivery stands, or from the store: a restart loses what was held, and fetches it again.
         """
+        if self._outbox is not None:
+            await self._deliver(self._outbox)
         for continuity in self._followed.values():
             self._remember(continuity)
         self._followed, self._opening = {}, {}
@@ -120,19 +125,24 @@ class Sequencer:
                 self._on_batch(message, now_s, horizon_ms, delivery)
             elif isinstance(message, Opened):
                 if self._opening.pop(message.stream, None) is not None:
-                    self._followed[self._codec.stream_name(message.stream)] = Continuity(
-                        message.stream,
-                        self._rules,
-                        now_s,
-                        resume_after_ms=message.resume_after_ms,
-                        gaps=message.gaps,
-                    )
+                    self._follow(message, now_s)
             elif continuity := self._followed.get(self._codec.stream_name(message.fetch.stream)):
                 if isinstance(message, Fetched):
                     events = continuity.on_rows(message.fetch, message.rows, now_s, message.venue_now_ms)
                     _add(continuity.stream, events, delivery)
                 else:
                     continuity.on_fetch_failed(message.fetch, now_s)
+
+    def _follow(self, opened: Opened, now_s: float) -> None:
+        # The store may be behind: what was delivered is on its way there.
+        known = (opened.resume_after_ms, self._delivered.get(opened.stream))
+        self._followed[self._codec.stream_name(opened.stream)] = Continuity(
+            opened.stream,
+            self._rules,
+            now_s,
+            resume_after_ms=max((ms for ms in known if ms is not None), default=None),
+            gaps=opened.gaps,
+        )
 
     def _on_batch(self, batch: Batch, now_s: float, horizon_ms: int, delivery: Delivery) -> None:
         decoded, followed, counters = batch.decoded, self._followed, self.counters
@@ -182,10 +192,15 @@ class Sequencer:
                     self.counters.fetches += 1
 
     async def _deliver(self, delivery: Delivery) -> None:
+        self._outbox = delivery
         if delivery.events:
             await self._store.mailbox.put(delivery.events)
         if delivery.events or delivery.forming:
             await self._hub.mailbox.put(delivery)
+        self._outbox = None
+        for stream, event in delivery.events:
+            if not isinstance(event, Revision):
+                self._delivered[stream] = event.last_open_ms if isinstance(event, Gap) else event.open_time_ms
 
     def _remember(self, continuity: Continuity) -> None:
         for key, value in asdict(continuity.counters).items():

@@ -37,7 +37,7 @@ class ConnectionStatus:
 
 @frozen
 class VenueStatus:
-    """One venue. `healthy` means: every stream that fits is confirmed and none is sick."""
+    """One venue. `healthy` means: every stream that fits is confirmed on some connection, and none is sick."""
 
     venue: str
     healthy: bool
@@ -127,7 +127,10 @@ def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: 
         )
     counters = venue.sequencer.counters
     confirmed = sum(c.subscriptions.confirmed for c in connections if c.subscriptions and not c.retiring)
-    healthy = confirmed >= interest.plan.carried and not any(c.sick for c in connections)
+    # While one connection replaces another, the old one serves until the new one does.
+    served = {c.index for c in connections if c.subscriptions and c.subscriptions.confirmed >= c.streams}
+    served |= {successor for shard in interest.plan.shards if shard.id in served for successor in shard.successors}
+    healthy = all(c.index in served or c.retiring for c in connections) and not any(c.sick for c in connections)
     return VenueStatus(
         venue=venue.name,
         healthy=healthy,

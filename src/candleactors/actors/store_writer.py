@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from candleactors.actors.child import ChildContext
 from candleactors.actors.mailbox import Mailbox
 from candleactors.core.backoff import Backoff
-from candleactors.errors import StoreUnavailable
+from candleactors.errors import FeedClosed, StoreUnavailable
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream
 from candleactors.settings import StoreSettings
 from candleactors.stores.base import Store
@@ -68,6 +68,7 @@ class StoreWriter:
         self._stretches: dict[Stream, tuple[int, int]] = {}  # first and last open time of what was shed
         self._flushes: list[Flush] = []
         self._due_s = math.inf
+        self._waiting: set[trio.CancelScope] = set()
 
     @property
     def pending(self) -> int:
@@ -86,12 +87,27 @@ class StoreWriter:
         await self._write()
 
     async def flush(self) -> None:
-        """Return once everything delivered so far is durable; raises `StoreUnavailable` if it cannot be written."""
+        """Return once everything delivered so far is durable.
+
+        Raises `StoreUnavailable` if it cannot be written, and `FeedClosed` if the writer ends for good before.
+        """
         request = Flush()
-        await self.mailbox.put(request)
-        await request.done.wait()
+        with trio.CancelScope() as waiting:
+            self._waiting.add(waiting)
+            try:
+                await self.mailbox.put(request)
+                await request.done.wait()
+            finally:
+                self._waiting.discard(waiting)
+        if not request.done.is_set():
+            raise FeedClosed("the feed has ended")
         if request.error is not None:
             raise request.error
+
+    def close(self) -> None:
+        """Send away who waits for a `flush`: the actor has ended for good, and nobody would answer."""
+        for waiting in list(self._waiting):
+            waiting.cancel()
 
     def _take_in(self, messages: list[list[tuple[Stream, Event]] | Flush]) -> None:
         for message in messages:
@@ -119,7 +135,6 @@ class StoreWriter:
 
     async def _write(self) -> None:
         """Write everything pending, batch by batch, and answer who waits for it."""
-        flushes, self._flushes = self._flushes, []
         error: StoreUnavailable | None = None
         try:
             while self.pending:
@@ -133,6 +148,7 @@ class StoreWriter:
             self._backoff.reset()
             self.trouble = None
             self._due_s = math.inf
+        flushes, self._flushes = self._flushes, []
         for request in flushes:
             request.error = error
             request.done.set()

@@ -19,6 +19,11 @@ from candleactors.settings import SubscriberSettings
 class Replay(Protocol):
     """Stored events that come before live ones."""
 
+    @property
+    def cursor(self) -> Cursor:
+        """Where it starts."""
+        ...
+
     async def batch(self) -> list[tuple[Stream, Event]]:
         """Return the next stored events, in order per stream; an empty list at the end."""
         ...
@@ -51,11 +56,17 @@ class Subscription:
         self._events: deque[tuple[Stream, Event]] = deque()
         self._forming: dict[Stream, Forming] = {}
         self._forming_at_s = -math.inf
-        self._given: dict[Stream, int] = {}
+        # Where the reader stands: also at streams that a replay has not come to yet.
+        self._given: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
+        self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
+        self._replaying: trio.CancelScope | None = None
         self._ready: deque[Event] = deque()  # taken by `batch` for the iterator, not yet yielded
         self._wake = trio.Event()
         self._asleep_until_s = -math.inf
-        self._lagged: SubscriberLagged | None = None
+        # Of a reader that was cut off: how much it lost, the first of it in each stream, and the revisions among it.
+        self._lost = 0
+        self._lost_first: dict[Stream, int] = {}
+        self._lost_revisions: dict[tuple[Stream, int], None] = {}
         self._ended = False
         self.malformed = 0
         """Forming candles that turned out to be impossible and were left out."""
@@ -68,40 +79,39 @@ class Subscription:
     @property
     def live(self) -> bool:
         """Whether the feed still delivers here."""
-        return not self._ended and self._lagged is None
+        return not self._ended and not self._lost
 
     @property
     def lagged(self) -> bool:
         """Whether the reader was cut off."""
-        return self._lagged is not None
+        return self._lost > 0
 
     @property
     def cursor(self) -> Cursor:
         """How far this reader has come; pass it as ``after=`` to a later `feed.candles`."""
-        cursor = self._lagged.cursor if self._lagged is not None else Cursor(dict(self._given))
-        after = dict(cursor.after)
+        after = dict(self._given)
+        for stream, first_ms in self._lost_first.items():
+            after.setdefault(stream, stream.timeframe.previous_open(first_ms))
+        missed = dict.fromkeys(self._owed) | self._lost_revisions
         for event in reversed(self._ready):
             if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
                 after[event.stream] = event.stream.timeframe.previous_open(_first(event))
-        return Cursor(after, cursor.revised)
+        return Cursor(after, tuple(key for key in missed if key[1] <= after.get(key[0], -1)))
 
     async def batch(self) -> list[Event]:
         """Return everything that is ready, at least one event, waiting for the first. A checkpoint.
 
-        Raises `SubscriberLagged` once after the reader fell behind, and `FeedClosed` once the feed has stopped and
-        everything was read.
+        Raises `SubscriberLagged` after the reader fell behind, `FeedClosed` once the feed has stopped and everything
+        was read (a replay going on then is broken off), and `StoreUnavailable` where a replay cannot be read now.
         """
         await trio.lowlevel.checkpoint()
         while True:
+            if self._lost:
+                raise SubscriberLagged(f"fell {self._lost} events behind and was cut off", self.cursor)
             if self._replay is not None:
-                stored = await self._replay.batch()
-                if not stored:
-                    self._replay = None
-                if replayed := [event for stream, event in stored if self._is_news(stream, event)]:
+                if replayed := await self._read(self._replay):
                     return replayed
                 continue
-            if self._lagged is not None:
-                raise self._lagged
             if ready := self._take():
                 return ready
             if self._ended:
@@ -168,12 +178,36 @@ class Subscription:
     def end(self) -> None:
         """Tell the reader that nothing more will come."""
         self._ended = True
+        if self._replaying is not None:
+            self._replaying.cancel()
         self._wake.set()
+
+    def cut_off(self, deliveries: Iterable[Delivery]) -> None:
+        """Have the reader start anew from the store, because it may or may not have been offered `deliveries`."""
+        streams = self._streams
+        events = [pair for delivery in deliveries for pair in delivery.events if streams is None or pair[0] in streams]
+        if events:
+            self._cut_off(events)
 
     # -- in between -------------------------------------------------------------------------------------------------
 
     def _forming_due_s(self) -> float:
         return self._forming_at_s + self._settings.conflate_s
+
+    async def _read(self, replay: Replay) -> list[Event]:
+        """Return what is new of the next stored events; nothing at their end, and once the feed has ended."""
+        if not self._ended:
+            with trio.CancelScope() as self._replaying:
+                stored = await replay.batch()
+                self._owed = ()
+                if not stored:
+                    self._replay = None
+                return [event for stream, event in stored if self._is_news(stream, event)]
+        # What is live would leave a hole behind what was replayed.
+        self._replay = None
+        self._events.clear()
+        self._forming.clear()
+        return []
 
     def _take(self) -> list[Event]:
         ready: list[Event] = []
@@ -202,16 +236,12 @@ class Subscription:
         return True
 
     def _cut_off(self, events: list[tuple[Stream, Event]]) -> None:
-        after = dict(self._given)
-        revised: dict[tuple[Stream, int], None] = {}
         for stream, event in (*self._events, *events):
             if isinstance(event, Revision):
-                revised[stream, event.candle.open_time_ms] = None
-            elif stream not in after:
-                after[stream] = stream.timeframe.previous_open(_first(event))
-        missed = tuple(key for key in revised if key[1] <= after.get(key[0], -1))
-        lost = len(self._events) + len(events)
-        self._lagged = SubscriberLagged(f"fell {lost} events behind and was cut off", Cursor(after, missed))
+                self._lost_revisions[stream, event.candle.open_time_ms] = None
+            else:
+                self._lost_first.setdefault(stream, _first(event))
+        self._lost += len(self._events) + len(events)
         self._events.clear()
         self._forming.clear()
         self._wake.set()
