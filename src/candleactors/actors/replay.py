@@ -15,7 +15,7 @@ class StoredReplay:
     """Reads the store from `cursor` on, page by page; see `candleactors.actors.subscription.Replay`.
 
     `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
-    not replayed. Raises `StoreUnavailable`.
+    not replayed. Raises `StoreUnavailable`, and goes on where it stood when asked again.
     """
 
     def __init__(
@@ -34,29 +34,30 @@ class StoredReplay:
             await self._flush()
             self._flush = None
         if self._revised:
-            revised, self._revised = self._revised, []
             events: list[tuple[Stream, Event]] = []
-            for stream, open_ms in revised:
+            for stream, open_ms in self._revised:
                 events += [(stream, Revision(candle)) for candle in await self._store.candles(stream, open_ms, open_ms)]
+            self._revised = []
             if events:
                 return events
         while self._after:
-            stream, after_ms = self._after.popleft()
-            page = await self._page(stream, after_ms)
-            if page:
+            if page := await self._page(*self._after[0]):
                 return page
         return []
 
     async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:
         candles = await self._store.candles(stream, after_ms + 1, limit=PAGE)
         until_ms = candles[-1].open_time_ms if len(candles) == PAGE else None
-        if until_ms is not None:
-            self._after.appendleft((stream, until_ms))
         found: list[Candle | Gap] = [candle for candle in candles if candle.closed]
         found += [
             gap
             for gap in await self._store.gaps(stream)
             if gap.last_open_ms > after_ms and (until_ms is None or gap.first_open_ms < until_ms)
         ]
+        # Only now: what the store failed to read is asked for again.
+        if until_ms is None:
+            self._after.popleft()
+        else:
+            self._after[0] = (stream, until_ms)
         found.sort(key=lambda event: event.first_open_ms if isinstance(event, Gap) else event.open_time_ms)
         return [(stream, event) for event in found]

@@ -81,7 +81,11 @@ class StoreWriter:
             context.started()
             while not context.stopping.is_set():
                 self._take_in(await self.mailbox.drain(self._due_s))
-                if self._flushes or trio.current_time() >= self._due_s or self.pending >= self._settings.batch:
+                if (
+                    self._flushes
+                    or trio.current_time() >= self._due_s
+                    or (self.pending >= self._settings.batch and not self.trouble)
+                ):
                     await self._write()
         self._take_in(self.mailbox.take_all())
         await self._write()
@@ -122,7 +126,8 @@ class StoreWriter:
                     self._candles[stream, candle.open_time_ms] = candle
         if self.pending and self._due_s == math.inf:
             self._due_s = trio.current_time() + self._settings.flush_interval_s
-        if len(self._candles) > self._settings.max_pending:
+        # A burst that the store is about to take is not worth shedding.
+        if self.trouble is not None and len(self._candles) > self._settings.max_pending:
             self._shed(len(self._candles) - self._settings.max_pending)
 
     def _shed(self, count: int) -> None:
