@@ -110,6 +110,17 @@ def test_a_lost_ack_is_asked_again_on_time() -> None:
     assert said(drain(subscriptions, 15.0)) == [(SUBSCRIBE, "a"), (SUBSCRIBE, "b")], "in halves, without c"
 
 
+@given(st.floats(0, 1e6), st.floats(0.01, 100))
+def test_the_deadline_itself_is_late_enough(sent_s: float, timeout_s: float) -> None:
+    subscriptions = SubscriptionBook(100, timeout_s)
+    subscriptions.aim("a")
+    drain(subscriptions, sent_s)
+    deadline_s = subscriptions.next_deadline()
+    assert deadline_s is not None
+    subscriptions.on_tick(deadline_s)
+    assert subscriptions.next_deadline() is None
+
+
 def test_a_late_ack_still_counts() -> None:
     subscriptions = book("ab")
     drain(subscriptions)

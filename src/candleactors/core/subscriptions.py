@@ -282,8 +282,9 @@ class SubscriptionBook:
         Returns True once requests went unanswered three times in a row: nobody listens, give the connection up. A
         single name that stays unanswered three times on a connection otherwise alive is given up (refused) instead.
         """
-        limit_s = now_s - self._ack_timeout_s
-        for flight in [flight for flight in self._requests.values() if flight.sent_s <= limit_s]:
+        # The same sum as in `next_deadline`: rounded differently, its very instant would have nothing to do.
+        overdue = [flight for flight in self._requests.values() if flight.sent_s + self._ack_timeout_s <= now_s]
+        for flight in overdue:
             request = flight.request
             del self._requests[request.id]
             self._late[request.id] = request
