@@ -358,3 +358,12 @@ def test_anything_is_either_settings_or_one_line(table: dict[str, object]) -> No
     if caught is not None:
         assert caught.key
         assert re.fullmatch(r"[^\n]+", str(caught))
+
+
+def test_a_limit_that_the_venue_does_not_document_may_be_exceeded(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        "[venues.binance-spot]\nnames_per_request = 500\n"
+        "[venues.binance-usdm]\nnames_per_request = 500\nconnects = 1000\nconnects_window_s = 60\n"
+    )
+    assert load(file, {}).venues["binance-usdm"].connects == 1000

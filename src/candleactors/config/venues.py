@@ -81,17 +81,20 @@ def _check_twice(items: Iterable[Hashable], key: str) -> None:
 
 
 def _check_limits(rules: VenueRules, venue: VenueSettings, key: str) -> None:
-    ceilings: tuple[tuple[str, float | None, float | None], ...] = (
-        ("streams_per_connection", venue.streams_per_connection, rules.max_streams_per_connection),
-        ("names_per_request", venue.names_per_request, rules.max_names_per_request),
-        ("messages_per_s", venue.messages_per_s, rules.messages_per_s),
-        ("connects", venue.connects, rules.connects),
-        ("rest_weight_per_minute", venue.rest_weight_per_minute, rules.rest_weight_per_minute),
-        ("rotate_after_s", venue.rotate_after_s, rules.lifetime_s),
-    )
-    for name, value, ceiling in ceilings:
-        if value is not None and ceiling is not None and value > ceiling:
+    ceilings = {
+        "streams_per_connection": "max_streams_per_connection",
+        "names_per_request": "max_names_per_request",
+        "messages_per_s": "messages_per_s",
+        "connects": "connects",
+        "rest_weight_per_minute": "rest_weight_per_minute",
+        "rotate_after_s": "lifetime_s",
+    }
+    for name, limit in ceilings.items():
+        value, ceiling = getattr(venue, name), getattr(rules, limit)
+        if value is not None and ceiling is not None and value > ceiling and limit not in rules.assumed:
             raise ConfigError(f"{value:g} is more than {rules.title} allows ({ceiling:g})", key=f"{key}.{name}")
+    if "connects" in rules.assumed:
+        return
     connects = venue.connects or rules.connects
     window_s = venue.connects_window_s or rules.connects_window_s
     if connects * rules.connects_window_s > rules.connects * window_s:

@@ -65,6 +65,7 @@ SPOT: Final = Market(
         server_ping_s=20.0,
         rest_weight_per_minute=6000,
         klines_limit=1000,
+        assumed=frozenset({"max_names_per_request"}),
     ),
     websocket_path="/stream",
     rest_prefix="/api/v3",
@@ -84,12 +85,12 @@ USDM: Final = Market(
         max_names_per_request=_NAMES_PER_REQUEST,
         lifetime_s=24 * 3600.0,
         messages_per_s=10.0,
-        # Not documented for futures; assumed to be the spot market's.
-        connects=300,
+        connects=300,  # the spot market's
         connects_window_s=300.0,
         server_ping_s=180.0,
         rest_weight_per_minute=2400,
         klines_limit=1500,
+        assumed=frozenset({"max_names_per_request", "connects"}),
     ),
     # Klines belong to the "market" route. The route-less address of old acknowledges them and stays silent.
     websocket_path="/market/stream",
