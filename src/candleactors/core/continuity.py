@@ -132,11 +132,12 @@ class Continuity:
         return self.expected_ms is None or self._known_ms is not None
 
     def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int) -> bool:
-        """Take notice of a forming candle; return whether it may be delivered: nothing before it is missing, and it
-        is not older than the last one.
+        """Take notice of a forming candle; return whether to deliver it: nothing before it is missing, and it is not
+        older than the last one.
 
-        `event_ms` is the venue's clock when it sent the candle, which tells old from new where two connections carry the
-        stream. `horizon_ms` is the latest instant that the venue's clock can be at: what speaks of a later one is wrong.
+        `event_ms` is the venue's clock when it sent the candle: it tells old from new where two connections carry the
+        stream. `horizon_ms` is the latest instant that the venue's clock can be at: what speaks of a later one is
+        wrong.
         """
         expected = self.expected_ms
         if open_ms == expected:
