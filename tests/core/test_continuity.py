@@ -71,6 +71,23 @@ def test_live_candles_pass_straight_through() -> None:
     assert not continuity.repairing
 
 
+def test_a_hole_is_tried_often_until_its_deadline() -> None:
+    continuity = started(3, deadline_s=30.0)
+    assert continuity.on_closed(candle(at(5)), 1.0, FAR) == []
+    tries, now_s = [], 1.0
+    while continuity.expected_ms == at(3):
+        now_s += 0.25
+        _, fetch = continuity.tick(now_s, at(6))
+        if fetch is not None:
+            continuity.asked(fetch, now_s)
+            continuity.on_fetch_failed(fetch, now_s)
+            tries.append(now_s)
+    assert now_s == 31.0, "the deadline"
+    assert len(tries) >= 7
+    assert now_s - tries[-1] <= 5.0
+    assert tries[3] - tries[2] >= 2 * (tries[2] - tries[1]) - 0.25, "at growing intervals"
+
+
 def test_a_repeated_close_is_delivered_once() -> None:
     continuity = started(3)
     assert len(continuity.on_closed(candle(at(3)), 1.0, FAR)) == 1

@@ -110,7 +110,7 @@ def test_a_lost_ack_is_asked_again_on_time() -> None:
     assert said(drain(subscriptions, 15.0)) == [(SUBSCRIBE, "a"), (SUBSCRIBE, "b")], "in halves, without c"
 
 
-@given(st.floats(0, 1e6), st.floats(0.01, 100))
+@given(st.floats(0, 100), st.floats(0.01, 10))
 def test_the_deadline_itself_is_late_enough(sent_s: float, timeout_s: float) -> None:
     subscriptions = SubscriptionBook(100, timeout_s)
     subscriptions.aim("a")

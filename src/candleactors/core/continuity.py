@@ -230,7 +230,9 @@ class Continuity:
         self._answered(fetch)
         self._failures += 1
         rules = self._rules
-        self._retry_at_s = now_s + min(rules.retry_s * 2 ** min(self._failures - 1, 10), rules.max_retry_s)
+        # However often it failed, a hole gets another try or several before its deadline.
+        longest_s = min(rules.max_retry_s, rules.deadline_s / 6)
+        self._retry_at_s = now_s + min(rules.retry_s * 2 ** min(self._failures - 1, 10), longest_s)
         self.next_check_s = now_s
 
     def tick(self, now_s: float, venue_now_ms: int | None) -> tuple[list[Event], Fetch | None]:
