@@ -139,6 +139,21 @@ def test_a_row_that_stays_the_last_for_long_is_final() -> None:
     assert continuity.on_rows(fetch, [row(3)], 15.0, at(4) + 15_000) == [row(3)]
 
 
+def test_what_was_corrected_while_nobody_looked_is_found_after_a_restart() -> None:
+    recent = (row(1), row(2, price=77))
+    continuity = Continuity(
+        stream(), ContinuityRules(verify_interval_s=60.0), 0.0, resume_after_ms=at(2), recent=recent
+    )
+    fetch = wish(continuity, 60.0, at(3) + 30_000)
+    assert fetch == Fetch(stream(), at(1), 3, Urgency.VERIFY)
+    rows = [row(1), row(2), row(3, closed=False)]
+    assert continuity.on_rows(fetch, rows, 60.0, at(3) + 30_000) == []
+    fetch = wish(continuity, 66.0, at(3) + 36_000)
+    assert fetch.urgency is Urgency.DOUBT
+    [event] = continuity.on_rows(fetch, rows[1:], 66.0, at(3) + 36_000)
+    assert event == Revision(evolve(row(2), revision=1))
+
+
 def test_a_hole_of_the_venue_is_a_gap() -> None:
     continuity = started(3)
     continuity.on_closed(candle(at(6)), 10.0, FAR)

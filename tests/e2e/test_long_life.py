@@ -48,7 +48,7 @@ class Watchman:
 async def test_twenty_five_hours(autojump_clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No candle is lost at the rotation, which comes before the venue's own end of the connection."""
     for look in ("candleactors.actors.sequencer._LOOK_EVERY_S", "candleactors.actors.pool._LOOK_EVERY_S"):
-        monkeypatch.setattr(look, 2.0)  # the day is long
+        monkeypatch.setattr(look, 5.0)  # the day is long
     rules = {SPOT: evolve(SPOT_RULES, push_ms=30_000, ping_s=120.0), USDM: evolve(USDM_RULES, push_ms=30_000)}
     venues = spot(frames=("1m", "4h"), streams_per_connection=2), usdm("BTCUSDT", frames=("1m", "1d"))
     async with open_world(tmp_path, *venues, rules=rules) as world:
@@ -57,7 +57,7 @@ async def test_twenty_five_hours(autojump_clock: object, tmp_path: Path, monkeyp
             await trio.sleep(30)
             watchman = Watchman(world, feed)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(watchman.look, 4, 10.0)
+                nursery.start_soon(watchman.look, 4, 20.0)
                 await trio.sleep(25 * 3600)
                 nursery.cancel_scope.cancel()
             status = feed.status()
@@ -176,7 +176,7 @@ async def test_the_old_connection_dies_before_the_new_one_flows(autojump_clock: 
         assert not judge.gaps
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 async def test_random_faults_and_then_peace(autojump_clock: object, tmp_path: Path, seed: int) -> None:
     """Half an hour of everything at once, in peace all is well again and what was given up is repaired."""
     rng = Random(seed)

@@ -39,7 +39,6 @@ class BadStore:
         await self._store.write(candles, gaps)
 
     async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
-        self._check()
         return await self._store.latest(streams)
 
     async def candles(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Candle]:
@@ -257,8 +256,33 @@ async def test_a_slow_disk_holds_nobody_up(autojump_clock: object, tmp_path: Pat
         assert judge.latest_delay_ms < 2_000
 
 
+async def test_a_gap_told_of_before_a_restart_is_not_told_again(autojump_clock: object, tmp_path: Path) -> None:
+    """The last that was delivered is a gap."""
+    async with open_world(tmp_path, spot("BTCUSDT", frames=("1m",)), repair=RepairSettings(deadline_s=10.0)) as world:
+        async with world.feed() as feed:
+            first = world.judge(feed)
+            await trio.sleep(30)
+            world.inject(FaultKind.REST_ERROR, code=500, duration_s=40.0)
+            world.inject(FaultKind.LOST_CLOSE, duration_s=40.0)
+            await trio.sleep(35)
+            assert first.gaps
+            cursor = first.subscription.cursor
+        last = first.gaps[-1]
+        assert first.next_ms[MINUTE] == last.last_open_ms + 60_000, "nothing came after the gap"
+        async with world.feed() as feed:
+            second = world.judge(feed, after=cursor)
+            await trio.sleep(150)
+        assert not first.complaints
+        await second.done.wait()
+        assert not second.complaints
+        stored, gaps = await world.stored(MINUTE)
+        assert not gaps
+        opens = [candle.open_time_ms for candle in stored]
+        assert opens == list(MINUTE.timeframe.opens(opens[0], opens[-1] + 1))
+
+
 async def test_corrections_survive_a_restart(autojump_clock: object, tmp_path: Path) -> None:
-    """What REST tells after a restart never undoes a revision, and a correction made meanwhile is not lost for good."""
+    """What REST tells after a restart never undoes a revision, and a correction made meanwhile is found."""
     repair = RepairSettings(verify_interval_s=30.0)
     async with open_world(tmp_path, spot("BTCUSDT", frames=("1m",)), repair=repair) as world:
         async with world.feed() as feed:
@@ -268,12 +292,18 @@ async def test_corrections_survive_a_restart(autojump_clock: object, tmp_path: P
             await trio.sleep(90)
             assert len(first.revisions) == 1
         await first.verdict()
+        await trio.sleep(100)
+        world.inject(FaultKind.CORRECTION, symbol="BTCUSDT", count=3)
         async with world.feed() as feed:
+            second = world.judge(feed, after=first.subscription.cursor)
             await trio.sleep(100)
+        await second.done.wait()
+        assert not second.complaints
+        assert len(second.revisions) == 1
         stored, _ = await world.stored(MINUTE)
         truth = world.sim.truth("BTCUSDT", MINUTE.timeframe, stored[0].open_time_ms, world.now_ms())
         assert [c.values() for c in stored] == [t.values() for t in truth][: len(stored)]
-        assert [c.revision for c in stored].count(1) == 1
+        assert [c.revision for c in stored].count(1) == 2
 
 
 async def test_another_configuration_with_the_same_store(autojump_clock: object, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Fetched, FetchFailed, Open, Opened, Read, Reading, SequencerMessage, Wish
 from candleactors.actors.rest import VenueRest
 from candleactors.core.backoff import Backoff
+from candleactors.core.continuity import remembered
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.errors import (
     CandleactorsError,
@@ -109,11 +110,12 @@ class Backfill:
     async def _open(self, wish: Open) -> None:
         """Answer what the store has. Where it cannot be read, there is no answer, and the wish comes again."""
         try:
-            latest = await self._store.latest(wish.streams)
             for stream in wish.streams:
-                last = latest.get(stream)
-                gaps = tuple(await self._store.gaps(stream)) if last else ()
-                await self._answers.put(Opened(stream, last.open_time_ms if last else None, gaps))
+                gaps = tuple(await self._store.gaps(stream))
+                rows = await self._store.candles(stream, limit=remembered(stream.timeframe), newest=True)
+                recent = tuple(row for row in rows if row.closed)
+                told = [gap.last_open_ms for gap in gaps[-1:]] + [row.open_time_ms for row in recent[-1:]]
+                await self._answers.put(Opened(stream, max(told, default=None), gaps, recent))
         except TransientError as error:
             self._on_trouble(RestTrouble(None, error))
 

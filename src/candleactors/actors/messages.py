@@ -30,11 +30,13 @@ class Open:
 
 @frozen
 class Opened:
-    """What the store has of a stream: the open time of its last closed candle, and its gaps. To the sequencer."""
+    """What the store has of a stream: the open time of the last interval told of, be it by a closed candle or a gap,
+    its gaps, and its last candles. To the sequencer."""
 
     stream: Stream
     resume_after_ms: int | None
     gaps: tuple[Gap, ...]
+    recent: tuple[Candle, ...]
 
 
 @frozen

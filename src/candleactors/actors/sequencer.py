@@ -142,6 +142,7 @@ class Sequencer:
             now_s,
             resume_after_ms=max((ms for ms in known if ms is not None), default=None),
             gaps=opened.gaps,
+            recent=opened.recent,
         )
 
     def _on_batch(self, batch: Batch, now_s: float, horizon_ms: int, delivery: Delivery) -> None:

@@ -16,7 +16,7 @@ from attrs import define, evolve, frozen
 
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.passed_over import PassedOver
-from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream
+from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
 _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restarted
@@ -62,7 +62,8 @@ class Continuity:
     """See the module's description. Not safe for use by several tasks; never blocks.
 
     `resume_after_ms` is the open time of the last closed candle that is already stored, ``None`` if there is none: then
-    the last `ContinuityRules.history` candles come first. `gaps` are stored gaps worth another try.
+    the last `ContinuityRules.history` candles come first. `gaps` are stored gaps worth another try. `recent` are the
+    last stored candles, ascending, `remembered` of them being enough: what the venue corrected meanwhile is found.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class Continuity:
         *,
         resume_after_ms: int | None = None,
         gaps: tuple[Gap, ...] = (),
+        recent: tuple[Candle, ...] = (),
     ) -> None:
         self.stream = stream
         self.counters = ContinuityCounters()
@@ -119,9 +121,11 @@ class Continuity:
         self._event_ms = 0  # of the newest update of the forming candle
         self._poll_at_s = now_s
         self._polls = 0
-        self._remembered: dict[int, tuple[int, int]] = {}  # open time: fingerprint and revision of what was delivered
-        self._remember = min(max(_MIN_REMEMBERED, _REMEMBERED_MS // stream.timeframe.nominal_ms), _MAX_REMEMBERED)
         self._doubts: dict[int, int] = {}  # open time: fingerprint that contradicts what was delivered
+        self._remembered: dict[int, tuple[int, int]] = {}  # open time: fingerprint and revision of what was delivered
+        self._remember = remembered(stream.timeframe)
+        for candle in recent:
+            self._note(candle.open_time_ms, _fingerprint(candle), candle.revision)
         self._doubt_at_s = 0.0
         self._gaps = PassedOver(stream.timeframe, gaps, now_s)
         self._verify_at_s = now_s + rules.verify_interval_s if rules.verify_interval_s else None
@@ -449,6 +453,11 @@ class Continuity:
             forgotten = next(iter(remembered))
             del remembered[forgotten]
             self._doubts.pop(forgotten, None)
+
+
+def remembered(timeframe: Timeframe) -> int:
+    """Return how many of the last candles are compared with what the venue says of them later."""
+    return min(max(_MIN_REMEMBERED, _REMEMBERED_MS // timeframe.nominal_ms), _MAX_REMEMBERED)
 
 
 def _fingerprint(candle: Candle) -> int:
