@@ -229,8 +229,7 @@ class Judge:
     ) -> None:
         """Read until the feed ends or cuts us off."""
         if after is not None:
-            self._resumed = True
-            self.next_ms.update({s: s.timeframe.next_open(ms) for s, ms in after.after.items()})
+            self.resume(after)
         try:
             async with feed.candles(streams, forming=forming, after=after) as self.subscription:
                 async for event in self.subscription:
@@ -238,6 +237,12 @@ class Judge:
         except SubscriberLagged as lagged:
             self.lagged = lagged
         self.done.set()
+
+    def resume(self, cursor: Cursor) -> None:
+        """Expect what comes after `cursor`."""
+        self._resumed = True
+        self._forming.clear()
+        self.next_ms = {stream: stream.timeframe.next_open(ms) for stream, ms in cursor.after.items()}
 
     def take(self, event: Event) -> None:
         """Judge one event."""

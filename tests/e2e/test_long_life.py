@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -12,8 +11,7 @@ from attrs import evolve
 from e2e_world import SPOT, USDM, World, open_world, spot, usdm
 
 from candleactors.feed import Feed
-from candleactors.settings import RepairSettings
-from candleactors.sim.faults import Fault, FaultKind
+from candleactors.sim.faults import FaultKind
 from candleactors.sim.rules import SPOT_RULES, USDM_RULES
 
 
@@ -174,37 +172,3 @@ async def test_the_old_connection_dies_before_the_new_one_flows(autojump_clock: 
             assert feed.status().healthy
         await judge.verdict()
         assert not judge.gaps
-
-
-@pytest.mark.parametrize("seed", [1])
-async def test_random_faults_and_then_peace(autojump_clock: object, tmp_path: Path, seed: int) -> None:
-    """Half an hour of everything at once, in peace all is well again and what was given up is repaired."""
-    rng = Random(seed)
-    left_out = (FaultKind.HUGE, FaultKind.REFUSE_SUBSCRIBE, FaultKind.ACK_WITHOUT_DATA)
-    kinds = [kind for kind in FaultKind if kind not in left_out]
-    codes = {FaultKind.REJECT_HANDSHAKE: 503, FaultKind.REST_LIMIT: 429, FaultKind.REST_ERROR: 500}
-    venues = (
-        spot("BTCUSDT", "ETHUSDT", "PERPUSDT", frames=("1m", "5m", "1h"), streams_per_connection=4),
-        usdm("BTCUSDT", "SOLUSDT", frames=("1m", "15m")),
-    )
-    async with open_world(tmp_path, *venues, repair=RepairSettings(verify_interval_s=120.0)) as world:
-        async with world.feed() as feed:
-            judge = world.judge(feed)
-            end_s = trio.current_time() + 1_800
-            while trio.current_time() < end_s:
-                await trio.sleep(rng.expovariate(1 / 15))
-                kind = rng.choice(kinds)
-                fault = Fault(
-                    kind,
-                    duration_s=rng.uniform(1, 40),
-                    delay_s=rng.uniform(0, 6),
-                    code=codes.get(kind, 1001),
-                    count=rng.randrange(1, 4),
-                    everyone=rng.random() < 0.5,
-                )
-                for sim in world.sims.values():
-                    sim.inject(fault)
-            await trio.sleep(1_300)
-            assert feed.status().healthy
-        await judge.verdict()
-        assert set(world.violations()) <= {"told_to_wait"}  # what was under way when the venue told us

@@ -23,6 +23,7 @@ _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restar
 _REMEMBERED_MS = 900_000
 _MIN_REMEMBERED = 4
 _MAX_REMEMBERED = 180
+_FIRST_VERIFY_S = 60.0
 _LONGEST_SLEEP_S = 60.0
 
 
@@ -128,7 +129,10 @@ class Continuity:
             self._note(candle.open_time_ms, _fingerprint(candle), candle.revision)
         self._doubt_at_s = 0.0
         self._gaps = PassedOver(stream.timeframe, gaps, now_s)
-        self._verify_at_s = now_s + rules.verify_interval_s if rules.verify_interval_s else None
+        self._verify_at_s: float | None = None
+        if rules.verify_interval_s is not None:
+            # What changed while nobody looked is looked for early: frequent restarts must not put it off for ever.
+            self._verify_at_s = now_s + min(rules.verify_interval_s, _FIRST_VERIFY_S if recent else float("inf"))
 
     @property
     def repairing(self) -> bool:
