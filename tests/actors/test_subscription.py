@@ -1,0 +1,216 @@
+"""One reader's view of the feed, and the hub that feeds it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+import trio
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candleactors.actors.delivery import Delivery
+from candleactors.actors.hub import Hub
+from candleactors.actors.subscription import Subscription
+from candleactors.errors import FeedClosed, StoreUnavailable, SubscriberLagged
+from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
+from candleactors.settings import SubscriberSettings
+
+BTC = Stream("binance-spot", "BTCUSDT", Timeframe("1m"))
+ETH = Stream("binance-spot", "ETHUSDT", Timeframe("1m"))
+
+
+def candle(n: int, stream: Stream = BTC) -> Candle:
+    one = Decimal(1)
+    return Candle(
+        venue=stream.venue, symbol=stream.symbol, timeframe=stream.timeframe, open_time_ms=n * 60_000,
+        close_time_ms=n * 60_000 + 59_999, open=one, high=one, low=one, close=one, volume=one,
+        quote_volume=None, trades=1, taker_buy_volume=None, taker_buy_quote_volume=None, closed=True, complete=True,
+        source=Source.WS, revision=0, received_ms=0,
+    )  # fmt: skip
+
+
+def gap(first: int, last: int, stream: Stream = BTC) -> Gap:
+    return Gap(stream, first * 60_000, last * 60_000, GapReason.VENUE)
+
+
+def revision(n: int, stream: Stream = BTC) -> Revision:
+    return Revision(evolve(candle(n, stream), revision=1))
+
+
+def delivery(*events: Event) -> Delivery:
+    return Delivery([(event.stream, event) for event in events])
+
+
+class Stored:
+    """A replay of given pages; ``None`` is a failure to read."""
+
+    def __init__(self, cursor: Cursor, *pages: list[Event] | None) -> None:
+        self.cursor = cursor
+        self._pages = list(pages)
+
+    async def batch(self) -> list[tuple[Stream, Event]]:
+        await trio.lowlevel.checkpoint()
+        page = self._pages.pop(0) if self._pages else []
+        if page is None:
+            raise StoreUnavailable("busy")
+        return [(event.stream, event) for event in page]
+
+
+async def read_all(subscription: Subscription) -> list[Event]:
+    """Read to the end of the feed."""
+    return [event async for event in subscription]
+
+
+async def test_events_come_once_and_in_order() -> None:
+    subscription = Subscription(None, SubscriberSettings())
+    subscription.offer(delivery(candle(1), candle(1, ETH)))
+    subscription.offer(delivery(candle(2), gap(3, 4), candle(5), revision(3)))
+    subscription.offer(delivery(candle(2), gap(3, 4), candle(5), candle(6)))
+    subscription.end()
+    assert await read_all(subscription) == [
+        candle(1), candle(1, ETH), candle(2), gap(3, 4), candle(5), revision(3), candle(6),
+    ]  # fmt: skip
+    with pytest.raises(FeedClosed):
+        await subscription.batch()
+
+
+async def test_a_replay_comes_first_without_a_seam() -> None:
+    stored = Stored(Cursor({BTC: 60_000, ETH: 0}), [candle(2), candle(3)], [candle(1, ETH)])
+    subscription = Subscription(None, SubscriberSettings(), replay=stored)
+    subscription.offer(delivery(candle(3), candle(1, ETH), candle(4), candle(2, ETH)))
+    events = [event for _ in range(3) for event in await subscription.batch()]
+    assert events == [candle(2), candle(3), candle(1, ETH), candle(4), candle(2, ETH)]
+    assert subscription.cursor == Cursor({BTC: 240_000, ETH: 120_000})
+
+
+async def test_a_store_that_fails_is_reported_and_asked_again() -> None:
+    subscription = Subscription(None, SubscriberSettings(), replay=Stored(Cursor({BTC: 0}), None, [candle(1)]))
+    with pytest.raises(StoreUnavailable):
+        await subscription.batch()
+    assert subscription.cursor == Cursor({BTC: 0})
+    assert await subscription.batch() == [candle(1)]
+
+
+async def test_cut_off_in_a_replay_the_cursor_names_what_was_not_replayed_yet() -> None:
+    missed = ((BTC, 60_000), (ETH, 0))
+    stored = Stored(Cursor({BTC: 60_000, ETH: 0}, missed), [candle(2)], [candle(1, ETH)])
+    subscription = Subscription(None, SubscriberSettings(max_pending=2), replay=stored)
+    subscription.offer(delivery(candle(7, ETH), candle(8, ETH), candle(9, ETH)))
+    with pytest.raises(SubscriberLagged) as caught:
+        await subscription.batch()
+    assert caught.value.cursor == Cursor({BTC: 60_000, ETH: 0}, missed)
+
+
+async def test_the_end_of_the_feed_breaks_a_replay_off() -> None:
+    stored = Stored(Cursor({BTC: 0}), [candle(1)], [candle(2)])
+    subscription = Subscription(None, SubscriberSettings(), replay=stored)
+    assert await subscription.batch() == [candle(1)]
+    subscription.offer(delivery(candle(9)))
+    subscription.end()
+    with pytest.raises(FeedClosed):
+        await subscription.batch()
+    assert subscription.cursor == Cursor({BTC: 60_000})
+
+
+@given(
+    sizes=st.lists(st.integers(0, 6), max_size=12),
+    reads=st.lists(st.booleans(), min_size=12, max_size=12),
+    revise=st.sets(st.integers(0, 40), max_size=6),
+)
+def test_whoever_is_cut_off_anywhere_resumes_without_loss(
+    sizes: list[int], reads: list[bool], revise: set[int]
+) -> None:
+    """The cursor, and a store that holds everything, make up for what was dropped."""
+
+    async def live() -> None:
+        subscription = Subscription(None, SubscriberSettings(max_pending=5))
+        got: list[Event] = []
+        told: list[Event] = []
+        cursor: Cursor | None = None
+        n = 0
+        for size, reading in zip(sizes, reads, strict=False):
+            events: list[Event] = []
+            for _ in range(size):
+                stream = (BTC, ETH)[n % 2]
+                events.append(candle(n // 2, stream))
+                if n in revise and n >= 4:
+                    events.append(revision(n // 2 - 2, stream))
+                n += 1
+            told += events
+            subscription.offer(delivery(*events))
+            try:
+                if reading and (subscription.pending or subscription.lagged):
+                    got += await subscription.batch()
+            except SubscriberLagged as lagged:
+                cursor = lagged.cursor
+                break
+        else:
+            subscription.end()
+            try:
+                got += await read_all(subscription)
+            except SubscriberLagged as lagged:
+                cursor = lagged.cursor
+        if cursor is not None:
+            # What a store would replay: everything behind the cursor in its newest form, and the revisions named.
+            got += [r for r in told if isinstance(r, Revision) and (r.stream, r.candle.open_time_ms) in cursor.revised]
+            got += [c for c in told if isinstance(c, Candle) and c.open_time_ms > cursor.after.get(c.stream, -1)]
+        candles = [event for event in got if isinstance(event, Candle)]
+        for stream in (BTC, ETH):
+            wanted = [c for c in told if isinstance(c, Candle) and c.stream == stream]
+            assert [c for c in candles if c.stream == stream] == wanted
+        for event in told:
+            if isinstance(event, Revision):
+                behind = cursor is not None and event.candle.open_time_ms > cursor.after.get(event.stream, -1)
+                assert event in got or behind
+
+    trio.run(live)
+
+
+class Context:
+    """A child's context without a supervisor."""
+
+    id = "hub"
+    incarnation = 1
+
+    def __init__(self) -> None:
+        self.stopping = trio.Event()
+
+    def started(self) -> None:
+        pass
+
+
+async def test_the_hub_fans_out_what_is_left_and_ends_nobody(autojump_clock: object) -> None:
+    hub = Hub(SubscriberSettings())
+    subscription = hub.subscribe([BTC])
+    context = Context()
+    context.stopping.set()
+    await hub.mailbox.put(delivery(candle(1), candle(1, ETH)))
+    await hub.run(context)
+    assert await subscription.batch() == [candle(1)]
+    assert subscription.live
+    hub.end()
+    assert await read_all(subscription) == []
+
+
+async def test_a_hub_that_failed_in_the_middle_cuts_its_readers_off(autojump_clock: object) -> None:
+    class Bad(Subscription):
+        def offer(self, delivery: Delivery) -> None:
+            raise ZeroDivisionError
+
+    hub = Hub(SubscriberSettings())
+    readers = [hub.subscribe(None), hub.subscribe([ETH])]
+    bad = Bad(None, SubscriberSettings())
+    hub._subscriptions.add(bad)
+    await hub.mailbox.put(delivery(candle(3)))
+    with pytest.raises(BaseExceptionGroup):
+        await hub.run(Context())
+    hub._subscriptions.discard(bad)
+    context = Context()
+    context.stopping.set()
+    await hub.run(context)
+    with pytest.raises(SubscriberLagged) as caught:
+        await readers[0].batch()
+    assert caught.value.cursor == Cursor({BTC: 120_000})
+    assert readers[1].live, "nothing of it was for this reader"
