@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 from e2e_world import EPOCH, EVE, SPOT, open_world, spot, usdm
 
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import HealthSettings
 from candleactors.sim.faults import FaultKind
+from candleactors.sim.rules import SPOT_RULES
 
 FRAMES = ("1s", "1m", "4h", "1d", "1w", "1M")
 ENDS: list[tuple[FaultKind, dict[str, Any]]] = [
@@ -101,6 +103,26 @@ async def test_rejections_name_what_the_venue_said(autojump_clock: object, tmp_p
             last = feed.status().venues[0].connections[0].last_disconnect
         assert last is not None
         assert "451" in last
+
+
+async def test_many_connections_share_the_connect_budget(autojump_clock: object, tmp_path: Path) -> None:
+    """A venue that lets an address connect six times a minute, and twelve connections that are lost together."""
+    rules = {SPOT: evolve(SPOT_RULES, connects=6, connects_window_s=60.0)}
+    venue = spot("BTCUSDT", "ETHUSDT", frames=FRAMES, streams_per_connection=1, connects=6, connects_window_s=60.0)
+    async with open_world(tmp_path, venue, rules=rules) as world:
+        async with world.feed() as feed:
+            judge = world.judge(feed)
+            await trio.sleep(130)
+            assert feed.status().healthy
+            world.inject(FaultKind.DROP)
+            await trio.sleep(30)
+            assert len(world.connections()) == 6
+            assert feed.status().venues[0].budget.connects_waiting == 6
+            await trio.sleep(100)
+            assert feed.status().healthy
+        await judge.verdict()
+        assert not judge.gaps
+        assert world.violations() == {}
 
 
 async def test_storms_of_drops_keep_within_the_budget(autojump_clock: object, tmp_path: Path) -> None:

@@ -275,6 +275,7 @@ async def test_a_gap_told_of_before_a_restart_is_not_told_again(autojump_clock: 
         assert not first.complaints
         await second.done.wait()
         assert not second.complaints
+        assert [r.candle.open_time_ms for r in second.revisions] == [last.first_open_ms], "the repair is a revision"
         stored, gaps = await world.stored(MINUTE)
         assert not gaps
         opens = [candle.open_time_ms for candle in stored]

@@ -1,0 +1,194 @@
+"""The sequencer between connections, store and hub: what is handed on, in which order, and what a restart keeps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve, frozen
+from test_subscription import BTC, candle
+
+from candleactors.actors.delivery import Delivery
+from candleactors.actors.hub import Hub
+from candleactors.actors.interest import Interest
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.messages import Batch, Fetched, Open, Opened, Wish
+from candleactors.actors.sequencer import Sequencer
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.core.backoff import Backoff
+from candleactors.core.continuity import ContinuityRules
+from candleactors.core.fetch import Fetch
+from candleactors.core.sharding import ShardLimits
+from candleactors.core.venue_clock import VenueClock
+from candleactors.model import Candle, Source, Stream
+from candleactors.settings import BackoffSettings, StoreSettings, SubscriberSettings
+from candleactors.transport.clock import VirtualClock
+from candleactors.venues import codec
+from candleactors.venues.base import Decoded
+
+NAME = "btcusdt@kline_1m"
+
+
+class Context:
+    """A child's context without a supervisor."""
+
+    id = "sequencer"
+    incarnation = 1
+
+    def __init__(self) -> None:
+        self.stopping = trio.Event()
+
+    def started(self) -> None:
+        pass
+
+
+@frozen
+class Forming:
+    """A forming candle as it came off the wire."""
+
+    open_time_ms: int
+    event_time_ms: int
+
+    def to_candle(self, stream: Stream, received_ms: int) -> Candle:
+        return evolve(candle(self.open_time_ms // 60_000, stream), closed=False)
+
+
+class Bench:
+    """A sequencer with its neighbours played by the test."""
+
+    def __init__(self) -> None:
+        clock = VirtualClock(600_000)  # ten minutes past
+        self.interest = Interest({"binance-spot": ShardLimits(10, 1)}, clock)
+        self.interest.watch("test", [BTC])
+        self.wishes: Mailbox[Wish] = Mailbox(100)
+        self.hub = Hub(SubscriberSettings())
+        no_store: Any = None
+        self.writer = StoreWriter(
+            no_store, StoreSettings(), Backoff(BackoffSettings(), lambda: 0.5), lambda trouble: None
+        )
+        self.sequencer = Sequencer(
+            codec("binance-spot"), ContinuityRules(), clock=clock, venue_clock=VenueClock(), interest=self.interest,
+            store=self.writer, hub=self.hub, wishes=self.wishes,
+        )  # fmt: skip
+
+    async def follow(self, resume_after: int) -> None:
+        """Answer the sequencer's question about the store."""
+        while True:
+            for wish in await self.wishes.drain():
+                if isinstance(wish, Open):
+                    await self.sequencer.mailbox.put(Opened(BTC, resume_after * 60_000, (), ()))
+                    await trio.sleep(1)
+                    return
+
+    def tell(self, *, closed: int | None = None, forming: int | None = None) -> None:
+        """Put one batch into the mailbox."""
+        decoded = Decoded(messages=1)
+        if closed is not None:
+            decoded.closed.append((NAME, candle(closed)))
+        if forming is not None:
+            decoded.open[NAME] = Forming(forming * 60_000, forming * 60_000 + 1)
+        assert self.sequencer.mailbox.offer(Batch(decoded, 0))
+
+    def delivered(self) -> list[Delivery]:
+        return self.hub.mailbox.take_all()
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[Context]:
+    """Run the sequencer around the body, then stop it in order."""
+    context = Context()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.sequencer.run, context)
+        yield context
+        context.stopping.set()
+
+
+async def test_no_forming_candle_after_the_close_of_its_interval(autojump_clock: object) -> None:
+    """Both came in one wake; the forming one is overtaken."""
+    bench = Bench()
+    async with running(bench):
+        await bench.follow(8)
+        bench.tell(forming=9)
+        bench.tell(closed=9)
+        await trio.sleep(0.01)
+        [delivery] = bench.delivered()
+        assert delivery.events == [(BTC, candle(9))]
+        assert delivery.forming == {}
+        bench.tell(forming=10)
+        await trio.sleep(0.01)
+        [delivery] = bench.delivered()
+        assert list(delivery.forming) == [BTC]
+
+
+async def test_the_store_is_told_before_the_hub(autojump_clock: object) -> None:
+    bench = Bench()
+    async with running(bench):
+        await bench.follow(8)
+        while bench.hub.mailbox.offer(Delivery()):
+            pass
+        bench.tell(closed=9)
+        await trio.sleep(1)
+        assert bench.writer.mailbox.take_all() == [[(BTC, candle(9))]]
+        assert bench.delivered()[-1].events == [(BTC, candle(9))]
+
+
+async def test_what_was_being_delivered_is_delivered_by_the_next_life(autojump_clock: object) -> None:
+    """Cancelled between store and hub, and restarted."""
+    bench = Bench()
+    with trio.CancelScope() as scope:
+        async with running(bench):
+            await bench.follow(8)
+            while bench.hub.mailbox.offer(Delivery()):
+                pass
+            bench.tell(closed=9)
+            await trio.sleep(1)
+            scope.cancel()
+            await trio.sleep(1)
+    bench.delivered()
+    async with running(bench):
+        await trio.sleep(0.01)
+        [delivery] = bench.delivered()
+        assert delivery.events == [(BTC, candle(9))]
+
+
+async def test_a_restart_goes_on_where_delivery_stands_though_the_store_is_behind(autojump_clock: object) -> None:
+    bench = Bench()
+    for life in (1, 2):
+        async with running(bench):
+            await bench.follow(7)
+            if life == 1:
+                bench.tell(closed=8)
+                bench.tell(closed=9)
+                await trio.sleep(0.01)
+                assert len(bench.delivered()[0].events) == 2
+            else:
+                bench.tell(closed=9)
+                bench.tell(closed=10)
+                await trio.sleep(0.01)
+                [delivery] = bench.delivered()
+                assert delivery.events == [(BTC, candle(10))]
+
+
+@pytest.mark.parametrize("unwatched", [True, False])
+async def test_answers_about_streams_nobody_follows_are_dropped(autojump_clock: object, unwatched: bool) -> None:
+    bench = Bench()
+    async with running(bench):
+        await bench.follow(8)
+        bench.tell(closed=11)
+        await trio.sleep(2)
+        fetches = [wish for wish in bench.wishes.take_all() if isinstance(wish, Fetch)]
+        assert fetches
+        if unwatched:
+            bench.interest.unwatch("test")
+            await trio.sleep(1)
+            assert bench.sequencer.followed == 0
+        rows = [evolve(candle(n), source=Source.REST) for n in (9, 10, 11)]
+        await bench.sequencer.mailbox.put(Fetched(fetches[-1], rows, 13 * 60_000))
+        await trio.sleep(0.01)
+        events = [event for delivery in bench.delivered() for _, event in delivery.events]
+        assert [event.open_time_ms // 60_000 for event in events if isinstance(event, Candle)] == (
+            [] if unwatched else [9, 10, 11]
+        )
