@@ -262,7 +262,7 @@ async def test_a_gap_told_of_before_a_restart_is_not_told_again(autojump_clock: 
         async with world.feed() as feed:
             first = world.judge(feed)
             await trio.sleep(30)
-            world.inject(FaultKind.REST_ERROR, code=500, duration_s=40.0)
+            world.inject(FaultKind.REST_ERROR, code=500, duration_s=100.0)
             world.inject(FaultKind.LOST_CLOSE, duration_s=40.0)
             await trio.sleep(35)
             assert first.gaps
@@ -271,11 +271,15 @@ async def test_a_gap_told_of_before_a_restart_is_not_told_again(autojump_clock: 
         assert first.next_ms[MINUTE] == last.last_open_ms + 60_000, "nothing came after the gap"
         async with world.feed() as feed:
             second = world.judge(feed, after=cursor)
-            await trio.sleep(150)
+            await trio.sleep(5)
+            world.inject(FaultKind.LOST_CLOSE, duration_s=40.0)
+            await trio.sleep(220)
         assert not first.complaints
         await second.done.wait()
         assert not second.complaints
-        assert [r.candle.open_time_ms for r in second.revisions] == [last.first_open_ms], "the repair is a revision"
+        assert [gap.first_open_ms for gap in second.gaps] == [last.first_open_ms + 60_000], "only what is new"
+        told = {gap.first_open_ms for gap in (*first.gaps, *second.gaps)}
+        assert {revision.candle.open_time_ms for revision in second.revisions} == told, "repairs are revisions"
         stored, gaps = await world.stored(MINUTE)
         assert not gaps
         opens = [candle.open_time_ms for candle in stored]
