@@ -15,9 +15,8 @@ import trio.testing
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sim_client import START_MS, Client, Refused, connected, fetch, get, now_ms, open_client, run, simulator
+from sim_client import START_MS, Client, Refused, connected, get, now_ms, open_client, run, simulator
 
-from candleactors.errors import ConnectFailed
 from candleactors.model import MINUTE_MS, Timeframe
 from candleactors.sim import (
     SPOT_RULES,
@@ -25,7 +24,6 @@ from candleactors.sim import (
     Fault,
     FaultKind,
     FaultScript,
-    MemoryNetwork,
     Simulator,
     chaos,
     rates,
@@ -317,24 +315,6 @@ def test_new_connections_can_be_refused_left_hanging_or_rejected() -> None:
                 await connect()
             assert await connect() == 101
         assert sim.counters.refused == 5
-
-    run(body)
-
-
-def test_the_memory_network_connects_by_host_and_refuses_when_told() -> None:
-    async def body() -> None:
-        sim = simulator(SPOT_RULES)
-        async with trio.open_nursery() as nursery:
-            network = MemoryNetwork(nursery, {"spot.sim": sim})
-            stream = await network.connect("spot.sim", 443)
-            assert (await fetch(stream, "/api/v3/time")).json == {"serverTime": START_MS}
-            await stream.aclose()
-            with pytest.raises(ConnectFailed):
-                await network.connect("other.sim", 443)
-            sim.inject(Fault(FaultKind.REFUSE_CONNECT))
-            with pytest.raises(ConnectFailed):
-                await network.connect("spot.sim", 443)
-            assert sim.counters.faults == {"refuse-connect": 1}
 
     run(body)
 

@@ -11,7 +11,8 @@ from attrs import frozen
 from candleactors.demo import plan
 from candleactors.demo.plan import Endpoint, Options
 from candleactors.model import HOUR_MS, Stream
-from candleactors.sim import Market, MemoryNetwork, Simulator, TruthCandle, default_symbols
+from candleactors.sim import Market, Simulator, TruthCandle, default_symbols
+from candleactors.transport.network import MemoryNetwork
 
 
 @frozen
@@ -63,18 +64,20 @@ async def open_world(options: Options, wall_ms: int, *, in_memory: bool = False)
                 market.tape(symbol).bar(start_ms // 60_000)
             markets[rules.name] = market
         time = VenueTime(start_ms, trio.current_time())
+        network = MemoryNetwork(nursery) if in_memory else None
         simulators, endpoints = {}, {}
         streams: list[Stream] = []
         for index, rules in enumerate(plan.VENUES):
             simulator = Simulator(markets[rules.name], rules, time.now_ms, seed=options.seed + index)
             await nursery.start(simulator.run)
             place = rules.name
-            if not in_memory:
+            if network is not None:
+                network.listen(simulator.serve_stream, place, 80)
+            else:
                 host, port = await nursery.start(simulator.serve_tcp)
                 place = f"{host}:{port}"
             simulators[rules.name] = simulator
             endpoints[rules.name] = Endpoint(f"ws://{place}", f"http://{place}")
             streams += plan.streams(rules, simulator.market.specs)
-        network = MemoryNetwork(nursery, simulators) if in_memory else None
         yield World(time, simulators, endpoints, tuple(streams), network)
         nursery.cancel_scope.cancel()

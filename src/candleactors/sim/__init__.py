@@ -4,7 +4,6 @@ from candleactors.sim.candles import TruthCandle
 from candleactors.sim.counters import Counters
 from candleactors.sim.faults import Fault, FaultKind, FaultScript, chaos, rates
 from candleactors.sim.market import Market, default_symbols
-from candleactors.sim.network import MemoryNetwork
 from candleactors.sim.rules import SPOT_RULES, USDM_RULES, Rules
 from candleactors.sim.server import Simulator
 from candleactors.sim.tape import Outage, SymbolSpec
@@ -17,7 +16,6 @@ __all__ = [
     "FaultKind",
     "FaultScript",
     "Market",
-    "MemoryNetwork",
     "Outage",
     "Rules",
     "Simulator",

@@ -64,7 +64,7 @@ class FaultKind(StrEnum):
 
     # For `duration_s`, on new connections.
     REFUSE_CONNECT = "refuse-connect"
-    """Every new connection is closed before a byte is read; `MemoryNetwork` refuses it."""
+    """Every new connection is closed before a byte is read."""
     HANG_HANDSHAKE = "hang-handshake"
     """The upgrade request is read and never answered."""
     REJECT_HANDSHAKE = "reject-handshake"

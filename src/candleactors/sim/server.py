@@ -67,15 +67,6 @@ class Simulator:
         """The live WebSocket connections, oldest first."""
         return list(self._live.values())
 
-    @property
-    def refusing(self) -> bool:
-        """Whether new connections are refused now."""
-        return self.window(FaultKind.REFUSE_CONNECT) is not None
-
-    def count_refused(self) -> None:
-        """Count a connection that was refused before it reached `serve_stream`."""
-        self._refused(FaultKind.REFUSE_CONNECT)
-
     def now_ms(self) -> int:
         """Return the venue's clock."""
         return self._now_ms()
