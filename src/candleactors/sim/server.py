@@ -132,7 +132,7 @@ class Simulator:
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one accepted connection, HTTP or WebSocket, to its end. Owns and closes `stream`."""
         try:
-            if self.refusing:
+            if self.window(FaultKind.REFUSE_CONNECT) is not None:
                 self._refused(FaultKind.REFUSE_CONNECT)
                 return
             http = HttpConnection(stream, self.rules.max_target_bytes + 8192)
