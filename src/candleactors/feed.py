@@ -221,9 +221,7 @@ async def open_feed(
             used_store,
             chosen.store,
             Backoff(chosen.backoff, used_rng.random),
-            lambda trouble: journal.note(
-                "error", "store trouble", "store", error=trouble.error, pending=trouble.pending, shed=trouble.shed
-            ),
+            journal.store,
         )
         parts = FeedParts(
             settings=chosen,

@@ -140,6 +140,7 @@ def test_rows_wait_while_the_store_takes_none_and_are_written_after(tmp_path: Pa
             store.broken = False
             await trio.sleep(120)
             assert writer.pending == 0
+            assert troubles[-1] == StoreTrouble(error=None, pending=0, shed=0)
             trouble: object = writer.trouble
             assert trouble is None
         assert await stored(path) == ([candle(n) for n in range(10)], [])

@@ -7,6 +7,7 @@ import traceback
 from attrs import define
 from structlog.typing import FilteringBoundLogger
 
+from candleactors.actors.store_writer import StoreTrouble
 from candleactors.core.failure import FailureClass, describe
 from candleactors.core.lifecycle import (
     BreakerOpened,
@@ -49,6 +50,14 @@ class Journal:
             values["left_out"] = repeat.left_out
         self._repeats[event, about] = _Repeat(now_s)
         getattr(self._log, level)(event, about=about, **values)
+
+    def store(self, trouble: StoreTrouble) -> None:
+        """Log that the store cannot be written, or can again."""
+        values: dict[str, object] = {"pending": trouble.pending, "shed": trouble.shed}
+        if trouble.error is None:
+            self._log.info("store takes rows again", about="store", **values)
+        else:
+            self.note("error", "store trouble", "store", error=trouble.error, **values)
 
     def supervision(self, event: SupervisorEvent) -> None:
         """Log a fact about a supervised child. Starts and stops are for debugging, failures are not."""

@@ -22,9 +22,9 @@ CAPACITY = 1_024
 
 @frozen
 class StoreTrouble:
-    """The store could not be written; `pending` rows wait, `shed` were given up."""
+    """The store could not be written; `pending` rows wait, `shed` were given up. Without `error`, that is over."""
 
-    error: str
+    error: str | None
     pending: int
     shed: int
 
@@ -151,6 +151,8 @@ class StoreWriter:
             self._due_s = trio.current_time() + self._backoff.failed()
         else:
             self._backoff.reset()
+            if self.trouble is not None:
+                self._on_trouble(StoreTrouble(None, self.pending, self.shed))
             self.trouble = None
             self._due_s = math.inf
         flushes, self._flushes = self._flushes, []
