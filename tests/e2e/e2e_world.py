@@ -15,7 +15,7 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from candleactors.errors import SubscriberLagged
 from candleactors.feed import Feed, open_feed
-from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream, Timeframe
+from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.market import Market
@@ -189,7 +189,7 @@ async def open_world(
             tmp_path / "candles.sqlite",
             Settings(venues=named, **settings),
             {**RULES, **(rules or {})},
-            market or Market(seed=7, start_ms=epoch_ms),
+            market or Market(seed=7, start_ms=epoch_ms, history_ms=HOUR_MS),
         )
         for sim in world.sims.values():
             await nursery.start(sim.run)

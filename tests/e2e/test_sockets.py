@@ -16,7 +16,6 @@ from candleactors import open_feed
 from candleactors.model import Candle, Stream, Timeframe
 from candleactors.settings import RepairSettings, Settings, StoreSettings, VenueSettings
 from candleactors.sim import SPOT_RULES, Fault, FaultKind, Market, Simulator
-from candleactors.transport import tls
 
 SECOND = Timeframe("1s")
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -42,20 +41,23 @@ async def venue(context: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Si
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
-async def test_a_feed_over_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool) -> None:
+async def test_feeds_over_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
-    context = None
-    if encrypted:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("127.0.0.1").configure_cert(context)
-        trusting = ssl.create_default_context()
-        authority.configure_trust(trusting)
-        for module in ("candleactors.transport.websocket", "candleactors.transport.rest"):
-            monkeypatch.setattr(f"{module}.default_context", lambda: trusting)
-        assert tls.default_context() is not trusting
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    for module in ("candleactors.transport.websocket", "candleactors.transport.rest"):
+        monkeypatch.setattr(f"{module}.default_context", lambda: trusting)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live, tmp_path / "plain.sqlite", None)
+        nursery.start_soon(live, tmp_path / "encrypted.sqlite", context)
+
+
+async def live(store: Path, context: ssl.SSLContext | None) -> None:
+    """Run a feed against a simulator until it has come back from a lost connection; compare with the truth."""
     async with venue(context) as (sim, port):
-        secure = "s" if encrypted else ""
+        secure = "s" if context else ""
         settings = Settings(
             venues={
                 "binance-spot": VenueSettings(
@@ -65,7 +67,7 @@ async def test_a_feed_over_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                     rest_url=f"http{secure}://127.0.0.1:{port}",
                 )
             },
-            store=StoreSettings(path=tmp_path / "candles.sqlite"),
+            store=StoreSettings(path=store),
             repair=RepairSettings(history=20),
         )
         said: dict[Stream, list[Candle]] = {}
