@@ -47,7 +47,7 @@ async def run_monitor(shard: Shard, deps: MonitorDeps, context: ChildContext) ->
             if shard.connection is None:
                 continue
             streams = deps.interest.plan(codec.rules.venue).streams_of(shard.id)
-            remedy = health.remedy(len(streams))
+            remedy = health.remedy(len(streams), now_s)
             if remedy.restart is not None:
                 raise StaleStream(remedy.restart)
             if remedy.resubscribe:

@@ -55,6 +55,7 @@ class _Suspect:
     state: StreamState = StreamState.SUSPECT
     reading: tuple[int, int] | None = None  # newest interval with trades, and what REST said of it
     readings: int = 0
+    answer_due_s: float | None = None  # while a reading is on its way
 
 
 class ShardHealth:
@@ -86,6 +87,7 @@ class ShardHealth:
         chosen = due[: self._rules.readings_per_look]
         for name in chosen:
             self._suspects[name].next_reading_s = now_s + _LOST_AFTER_S
+            self._suspects[name].answer_due_s = now_s + self._rules.interval_s
         return chosen
 
     def on_rows(self, name: str, rows: Iterable[Candle], silent_since_venue_ms: int, now_s: float) -> None:
@@ -97,6 +99,7 @@ class ShardHealth:
         reading = (traded[-1].open_time_ms, hash(traded[-1].values())) if traded else None
         told_too_little = reading is not None and reading[0] > silent_since_venue_ms
         moved = suspect.readings > 0 and reading is not None and reading != suspect.reading
+        suspect.answer_due_s = None
         suspect.readings += 1
         suspect.reading = reading
         if told_too_little or moved:
@@ -113,19 +116,22 @@ class ShardHealth:
         """Take in that REST did not answer: nothing is known, ask again at the next look."""
         if (suspect := self._suspects.get(name)) is not None:
             suspect.next_reading_s = now_s + self._rules.interval_s
+            suspect.answer_due_s = None
 
-    def remedy(self, streams: int) -> Remedy:
-        """Return what to do about a connection of `streams` streams, as far as the readings tell.
+    def remedy(self, streams: int, now_s: float) -> Remedy:
+        """Return what to do about a connection of `streams` streams, once the readings of the last look are in.
 
-        A sick stream is subscribed anew, twice at most: after that REST goes on delivering its candles. Where the share
-        of sick streams, the silent ones not read yet counted in proportion, reaches the limit, the connection goes.
+        A sick stream is subscribed anew, twice at most: after that REST goes on delivering its candles. The connection
+        goes where every stream is silent and one of them sick, or where the share of sick streams, the silent ones not
+        read yet counted in proportion, reaches the limit.
         """
         sick = self.named(StreamState.SICK)
-        read = sum(suspect.readings > 0 for suspect in self._suspects.values())
-        if not sick or not streams:
+        suspects = self._suspects.values()
+        if not sick or any(s.answer_due_s is not None and s.answer_due_s > now_s for s in suspects):
             return Remedy()
-        share = len(sick) / read * len(self._suspects) / streams
-        if share >= self._rules.sick_share:
+        read = sum(suspect.readings > 0 for suspect in suspects)
+        share = len(sick) / read * len(suspects) / streams
+        if share >= self._rules.sick_share or len(suspects) >= streams:
             return Remedy(restart=f"{len(sick)} of {read} silent streams have trades that the socket did not tell of")
         renew = tuple(name for name in sick if self._renewals.get(name, 0) < _MAX_RENEWALS)
         for name in renew:
