@@ -228,7 +228,7 @@ async def open_feed(
             network=used_network,
             clock=used_clock,
             rng=used_rng,
-            interest=Interest(limits, used_clock),
+            interest=Interest(limits, used_clock, journal.parked),
             store=used_store,
             store_writer=writer,
             hub=Hub(chosen.subscriber),

@@ -238,6 +238,23 @@ def test_a_verification_finds_a_silent_correction() -> None:
     assert continuity.on_rows(fetch, rows[1:], 606.0, at(4) + 36_000) == [Revision(evolve(row(1, price=7), revision=1))]
 
 
+def test_short_candles_are_verified_before_they_are_forgotten() -> None:
+    second = 1_000
+    rules = ContinuityRules(verify_interval_s=600.0)
+    continuity = Continuity(stream("1s"), rules, 0.0, resume_after_ms=START - second)
+    now_s = 0
+    while now_s < 200:
+        now_s += 1
+        open_ms = START + (now_s - 1) * second
+        assert len(continuity.on_closed(candle(open_ms, tf="1s"), now_s, FAR)) == 1
+        _, fetch = continuity.tick(now_s, open_ms + second)
+        if fetch is not None:
+            assert fetch.urgency is Urgency.VERIFY
+            assert fetch.start_ms == START
+            break
+    assert now_s == 144
+
+
 @pytest.mark.parametrize("moment", [at(3) - MINUTE + 2_500, at(3)])
 def test_a_candle_closed_before_its_time_is_not_believed(moment: int) -> None:
     continuity = started(3)

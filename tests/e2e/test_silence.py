@@ -158,3 +158,14 @@ async def test_the_wrong_route_is_called_sick_and_rest_delivers(autojump_clock: 
         assert 1 < connects < 25
         assert judge.latest_delay_ms < 20_000
         assert world.violations() == {}
+
+
+async def test_a_parked_symbol_is_tried_again_in_time(autojump_clock: object, tmp_path: Path) -> None:
+    async with open_world(tmp_path, spot("BTCUSDT", frames=("1m",)), health=HEALTH) as world:
+        async with world.feed() as feed:
+            feed.watch([f"{SPOT}:NOSUCHUSDT:1m"])
+            await trio.sleep(1_700)
+            assert len(world.log.named("stream parked")) == 1
+            await trio.sleep(200)
+            assert len(world.log.named("stream parked")) == 2
+            assert set(feed.status().venues[0].parked) == {f"{SPOT}:NOSUCHUSDT:1m"}

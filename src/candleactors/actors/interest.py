@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 
@@ -14,6 +14,9 @@ from candleactors.core.sharding import ShardLimits, ShardPlan
 from candleactors.model import Stream
 from candleactors.transport.clock import Clock
 
+PARKED_S = 1800.0
+"""How long a stream stays parked before it is tried again."""
+
 
 class Interest:
     """The feed's one `Registry`, and the news of its changes.
@@ -23,19 +26,31 @@ class Interest:
     outlives the actor, which merely expires interests.
     """
 
-    def __init__(self, limits: Mapping[str, ShardLimits], clock: Clock) -> None:
+    def __init__(
+        self,
+        limits: Mapping[str, ShardLimits],
+        clock: Clock,
+        on_parked: Callable[[Stream, str], None] = lambda stream, reason: None,
+    ) -> None:
         self._registry = Registry(limits)
+        self._on_parked = on_parked
         self._clock = clock
         self._versions = dict.fromkeys(limits, 0)
         self._news = trio.Event()
+        self._parked_until_s: dict[Stream, float] = {}
 
     async def run(self, context: ChildContext) -> None:
-        """Expire interests until asked to stop."""
+        """Expire interests, and give parked streams another chance, until asked to stop."""
         context.started()
         while not context.stopping.is_set():
-            due_s = self._registry.next_expiry()
-            await wait_any(self._news, context.stopping, until_s=math.inf if due_s is None else due_s)
-            self._announce(self._registry.expire(self._clock.monotonic_s()))
+            due_s = min(self._parked_until_s.values(), default=math.inf)
+            if (expiry_s := self._registry.next_expiry()) is not None:
+                due_s = min(due_s, expiry_s)
+            await wait_any(self._news, context.stopping, until_s=due_s)
+            now_s = self._clock.monotonic_s()
+            self._announce(self._registry.expire(now_s))
+            for stream in [stream for stream, until_s in self._parked_until_s.items() if until_s <= now_s]:
+                self.release(stream)
 
     def watch(
         self, owner: str, streams: Iterable[Stream], *, priority: int = 0, expires_after_s: float | None = None
@@ -50,14 +65,20 @@ class Interest:
         """See `Registry.unwatch`."""
         self._announce(self._registry.unwatch(owner, streams))
 
-    def park(self, stream: Stream, reason: str) -> bool:
-        """Take a stream out of service with a reason; return whether it was in service. See `Registry.park`."""
+    def park(self, stream: Stream, reason: str) -> None:
+        """Take a stream out of service, for `PARKED_S`: what a venue does not know today it may list tomorrow.
+
+        See `Registry.park`.
+        """
         known = stream in self._registry.parked
         self._announce(self._registry.park(stream, reason))
-        return not known and stream in self._registry.parked
+        if not known and stream in self._registry.parked:
+            self._parked_until_s[stream] = self._clock.monotonic_s() + PARKED_S
+            self._on_parked(stream, reason)
 
     def release(self, stream: Stream) -> None:
         """Put a parked stream back into service; see `Registry.release`."""
+        self._parked_until_s.pop(stream, None)
         self._announce(self._registry.release(stream))
 
     def rotate(self, venue: str, shard_id: int) -> int | None:

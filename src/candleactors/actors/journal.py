@@ -19,6 +19,7 @@ from candleactors.core.lifecycle import (
     GaveUp,
     SupervisorEvent,
 )
+from candleactors.model import Stream
 from candleactors.transport.clock import Clock
 
 REPEAT_S = 10.0
@@ -50,6 +51,10 @@ class Journal:
             values["left_out"] = repeat.left_out
         self._repeats[event, about] = _Repeat(now_s)
         getattr(self._log, level)(event, about=about, **values)
+
+    def parked(self, stream: Stream, reason: str) -> None:
+        """Log that a stream was taken out of service."""
+        self._log.warning("stream parked", about=str(stream), reason=reason)
 
     def store(self, trouble: StoreTrouble) -> None:
         """Log that the store cannot be written, or can again."""

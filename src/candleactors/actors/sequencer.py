@@ -163,16 +163,20 @@ class Sequencer:
                 forming[continuity.stream] = (wire, received_ms)
 
     def _reconcile(self, version: int) -> int:
-        """Follow what is desired and nothing else; return the version of the interest that was looked at."""
+        """Follow what connections carry and nothing else; return the version of the interest that was looked at.
+
+        Streams that wait for room are left out: polling them over REST would eat the budget that repairs need.
+        """
         venue = self._codec.rules.venue
         current = self._interest.version(venue)
         if current != version:
-            desired = {self._codec.stream_name(stream): stream for stream in self._interest.desired(venue)}
-            for name in [name for name in self._followed if name not in desired]:
+            plan = self._interest.plan(venue)
+            carried = [stream for stream in self._interest.desired(venue) if plan.shard_of(stream) is not None]
+            names = {self._codec.stream_name(stream): stream for stream in carried}
+            for name in [name for name in self._followed if name not in names]:
                 self._remember(self._followed.pop(name))
-            wanted = dict.fromkeys(desired.values())
-            self._opening = {stream: at_s for stream, at_s in self._opening.items() if stream in wanted}
-            for name, stream in desired.items():
+            self._opening = {stream: self._opening[stream] for stream in carried if stream in self._opening}
+            for name, stream in names.items():
                 if name not in self._followed:
                     self._opening.setdefault(stream, 0.0)
         return current

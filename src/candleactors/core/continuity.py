@@ -132,7 +132,8 @@ class Continuity:
         self._verify_at_s: float | None = None
         if rules.verify_interval_s is not None:
             # What changed while nobody looked is looked for early: frequent restarts must not put it off for ever.
-            self._verify_at_s = now_s + min(rules.verify_interval_s, _FIRST_VERIFY_S if recent else float("inf"))
+            first_s = _FIRST_VERIFY_S if recent else float("inf")
+            self._verify_at_s = now_s + min(self._verify_every_s(rules.verify_interval_s), first_s)
 
     @property
     def repairing(self) -> bool:
@@ -292,7 +293,7 @@ class Continuity:
         if (gap := self._gaps.due(now_s)) is not None:
             return self._from(gap.first_ms, timeframe.count_between(gap.first_ms, gap.until_ms) + 2, Urgency.GAP)
         if self._verify_at_s is not None and now_s >= self._verify_at_s and self._rules.verify_interval_s:
-            self._verify_at_s = now_s + self._rules.verify_interval_s
+            self._verify_at_s = now_s + self._verify_every_s(self._rules.verify_interval_s)
             if self._remembered:
                 return self._since(min(self._remembered), Urgency.VERIFY)
         return None
@@ -321,6 +322,10 @@ class Continuity:
         if self._verify_at_s is not None:
             waits.append(self._verify_at_s - now_s)
         return max(min(waits), self._retry_at_s - now_s, 0.05)
+
+    def _verify_every_s(self, interval_s: float) -> float:
+        """The wait between two comparisons: short candles are compared before they are forgotten."""
+        return min(interval_s, 0.8 * self._remember * self.stream.timeframe.nominal_ms / 1000)
 
     def _answered(self, fetch: Fetch) -> None:
         if self._asked is fetch:
