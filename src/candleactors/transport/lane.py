@@ -13,8 +13,9 @@ import trio
 from candleactors.errors import ConnectFailed
 from candleactors.transport.splitter import FrameSplitter
 
-RECEIVE_BYTES = 1 << 18
-"""Most bytes of one read."""
+MIN_RECEIVE_BYTES = 1 << 16
+MAX_RECEIVE_BYTES = 1 << 20
+"""Between these a read asks for as much as the traffic gives: the larger a batch, the more of it is conflated away."""
 BACKLOG_BYTES = 1 << 16
 """A read of so many bytes, some two hundred klines, is followed by the next at once: a wake is cheap among so many."""
 MAX_HANDSHAKE_BYTES = 1 << 16
@@ -47,6 +48,7 @@ class LaneStream(trio.abc.Stream):
         self._splitting = False
         self._coalesce_s = coalesce_s
         self._backlog = True
+        self._asking_for = MIN_RECEIVE_BYTES
         self._passing = b""
         self._handshake = b""
         self._messages: list[bytes | None] = []
@@ -135,7 +137,7 @@ class LaneStream(trio.abc.Stream):
             await self._taken.park()
         self.paused = False
         try:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
+            data = await self._stream.receive_some(self._asking_for)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             if self.opening:
                 raise ConnectFailed("the connection broke during the handshake") from None
@@ -143,6 +145,10 @@ class LaneStream(trio.abc.Stream):
         if not data and self.opening:
             raise ConnectFailed("the connection ended during the handshake")
         self._backlog = len(data) >= BACKLOG_BYTES or self.opening
+        if len(data) == self._asking_for:
+            self._asking_for = min(self._asking_for * 4, MAX_RECEIVE_BYTES)
+        elif len(data) < self._asking_for // 16:
+            self._asking_for = max(self._asking_for // 2, MIN_RECEIVE_BYTES)
         return bytes(data)
 
     def _accept(self, data: bytes) -> None:
