@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -16,7 +16,7 @@ from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolEr
 from candleactors.model import Candle, Stream
 from candleactors.venues import binance_rest
 from candleactors.venues.base import ClosingSoon, Decoded, RestRequest, VenueRules, WireCandle
-from candleactors.venues.binance_kline import CombinedKline, has_each_key_once
+from candleactors.venues.binance_kline import LATEST_EVENT_MS, CombinedKline, KlineEvent, has_each_key_once
 from candleactors.venues.binance_reply import Ignored, KlineMessage, understand
 from candleactors.venues.binance_rules import SPOT, USDM, Market
 
@@ -84,7 +84,7 @@ class BinanceCodec:
         rejected.
         """
         decoded = Decoded(messages=len(frames))
-        forming = decoded.open
+        forming = cast("dict[str, KlineEvent]", decoded.open)  # which is all that this codec puts there
         for frame in frames:
             if len(frame) <= MAX_FRAME_BYTES:
                 try:
@@ -96,9 +96,22 @@ class BinanceCodec:
                     event = message.data
                     name = message.stream
                     stream = streams.get(name)
+                    kline = event.kline
+                    known = forming.get(name)
+                    # What agrees with a checked event about everything that is checked needs no check of its own.
+                    if known is not None and not kline.closed:
+                        checked = known.kline
+                        if (
+                            kline.open_time_ms == checked.open_time_ms
+                            and kline.end_time_ms == checked.end_time_ms
+                            and kline.symbol == event.symbol == checked.symbol
+                            and kline.interval == checked.interval
+                            and known.event_time_ms <= event.event_time_ms <= LATEST_EVENT_MS
+                        ):
+                            forming[name] = event
+                            continue
                     if stream is not None and event.problem(stream) is None:
-                        if not event.kline.closed:
-                            known = forming.get(name)
+                        if not kline.closed:
                             if known is None or not _is_newer(known, event):
                                 forming[name] = event
                             continue

@@ -19,6 +19,7 @@ EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01; also tells milliseconds from
 LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01; also tells milliseconds from microseconds
 MAX_TRADES: Final = 2**53
 _CLOCK_SLACK_MS: Final = 1_000  # between the clocks of the venue's own servers
+LATEST_EVENT_MS: Final = LATEST_MS - _CLOCK_SLACK_MS
 
 
 def grid_ms(timeframe: Timeframe) -> int:
