@@ -21,7 +21,6 @@ from candleactors.actors.root import open_root
 from candleactors.actors.status import FeedStatus, actor_statuses, store_status, venue_status
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.subscription import Subscription
-from candleactors.actors.supervisor import Supervisor
 from candleactors.actors.venue import FeedParts, Venue, rest_base
 from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
@@ -50,8 +49,8 @@ class Feed:
         self._closed = False
         self.stopping = trio.Event()
         """Set by `stop`."""
-        venue_tree = self._supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
-        self.tree = self._supervisor(
+        venue_tree = parts.supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
+        self.tree = parts.supervisor(
             "feed",
             Strategy.REST_FOR_ONE,
             ChildSpec("store-writer", parts.store_writer.run, shutdown_s=settings.supervision.drain_s),
@@ -163,19 +162,6 @@ class Feed:
     def _check_open(self) -> None:
         if self._closed:
             raise FeedClosed("the feed has ended")
-
-    def _supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
-        parts = self._parts
-        return Supervisor(
-            strategy,
-            children,
-            name=name,
-            supervision=parts.settings.supervision,
-            backoff=parts.settings.backoff,
-            clock=parts.clock,
-            rng=parts.rng,
-            on_event=parts.journal.supervision,
-        )
 
 
 @asynccontextmanager

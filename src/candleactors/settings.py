@@ -66,7 +66,7 @@ class HealthSettings:
     idle_s: float = field(default=30.0, validator=over(0))
     """Seconds without a single byte after which a connection is probed with a ping; as many again, and it is dead."""
     sick_share: float = field(default=0.5, validator=between(0, 1, exclusive=True))
-    """Share of sick streams from which the whole connection is restarted instead of resubscribing them."""
+    """Share of sick streams from which the connection is restarted instead; one is enough where all are silent."""
     audit_interval_s: float = field(default=300.0, validator=over(0))
     """Between two comparisons with the venue's own list of subscriptions, where it has one."""
 
@@ -110,7 +110,7 @@ class VenueSettings:
     rotate_after_s: float | None = field(default=23 * 3600.0, validator=optional(over(0)))
     """Connections are replaced, make-before-break, at this age; ``None``: only when the venue says so."""
     flowing_timeout_s: float = field(default=60.0, validator=over(0))
-    """How long a replacement may take to carry every stream before the old connection is closed anyway."""
+    """After so long with every stream acknowledged a replacement counts as carrying also the quiet ones."""
     handshake_timeout_s: float = field(default=15.0, validator=over(0))
     """For TCP, TLS and the WebSocket handshake together."""
     ack_timeout_s: float = field(default=10.0, validator=over(0))

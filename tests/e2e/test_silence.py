@@ -161,11 +161,10 @@ async def test_the_wrong_route_is_called_sick_and_rest_delivers(autojump_clock: 
 
 
 async def test_a_parked_symbol_is_tried_again_in_time(autojump_clock: object, tmp_path: Path) -> None:
-    async with open_world(tmp_path, spot("BTCUSDT", frames=("1m",)), health=HEALTH) as world:
-        async with world.feed() as feed:
-            feed.watch([f"{SPOT}:NOSUCHUSDT:1m"])
-            await trio.sleep(1_700)
-            assert len(world.log.named("stream parked")) == 1
-            await trio.sleep(200)
-            assert len(world.log.named("stream parked")) == 2
-            assert set(feed.status().venues[0].parked) == {f"{SPOT}:NOSUCHUSDT:1m"}
+    async with open_world(tmp_path, spot("BTCUSDT", frames=("1m",)), health=HEALTH) as world, world.feed() as feed:
+        feed.watch([f"{SPOT}:NOSUCHUSDT:1m"])
+        await trio.sleep(1_700)
+        assert len(world.log.named("stream parked")) == 1
+        await trio.sleep(200)
+        assert len(world.log.named("stream parked")) == 2
+        assert set(feed.status().venues[0].parked) == {f"{SPOT}:NOSUCHUSDT:1m"}

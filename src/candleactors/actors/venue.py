@@ -51,6 +51,19 @@ class FeedParts:
     hub: Hub
     journal: Journal
 
+    def supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
+        """Return a supervisor with the feed's settings, clock and journal."""
+        return Supervisor(
+            strategy,
+            children,
+            name=name,
+            supervision=self.settings.supervision,
+            backoff=self.settings.backoff,
+            clock=self.clock,
+            rng=self.rng,
+            on_event=self.journal.supervision,
+        )
+
 
 class Venue:
     """One venue's actors, put together. The tree is ``rest_for_one`` over the sequencer and ``sources``.
@@ -163,17 +176,7 @@ class Venue:
         )
 
     def _supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
-        parts = self._parts
-        return Supervisor(
-            strategy,
-            children,
-            name=name if name == self.name else f"{self.name}/{name}",
-            supervision=parts.settings.supervision,
-            backoff=parts.settings.backoff,
-            clock=parts.clock,
-            rng=parts.rng,
-            on_event=parts.journal.supervision,
-        )
+        return self._parts.supervisor(name if name == self.name else f"{self.name}/{name}", strategy, *children)
 
     def _note_closing_soon(self, shard_id: int) -> None:
         self._parts.journal.note("info", "venue closes a connection soon", f"{self.name}/shard-{shard_id}")
