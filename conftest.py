@@ -1,0 +1,8 @@
+"""Hypothesis, for machines of any speed: time limits would make tests fail by chance."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
