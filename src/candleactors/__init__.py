@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from candleactors.errors import CandleactorsError, ConfigError, FeedClosed, SubscriberLagged
     from candleactors.feed import Feed, open_feed, run_feed
-    from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
+    from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe, Trade
     from candleactors.settings import Settings
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Stream",
     "SubscriberLagged",
     "Timeframe",
+    "Trade",
     "open_feed",
     "run_feed",
 ]

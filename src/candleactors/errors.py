@@ -19,6 +19,8 @@
     │   └── VenueError              the venue refused a request with a code
     ├── LocalProtocolError          we broke a rule; a bug, never retried
     ├── RestartIntensityExceeded    a supervisor gave up
+    ├── MalformedFile               a file of candles has a row that is none (also ValueError)
+    ├── UnorderedCandles            candles in an order that cannot be aggregated (also ValueError)
     ├── SubscriberLagged            a reader was cut off; carries the cursor to resume from
     └── FeedClosed                  the feed is not running (any more)
 
@@ -154,6 +156,23 @@ class LocalProtocolError(CandleactorsError):
 
 class RestartIntensityExceeded(CandleactorsError):
     """A supervisor saw more failures than its intensity allows and stopped its subtree in order."""
+
+
+class MalformedFile(CandleactorsError, ValueError):
+    """A file does not hold the candles it should. The message names the file, the line where there is one, the reason.
+
+    `line` counts from 1; for a JSON document it is the number of the row.
+    """
+
+    def __init__(self, problem: str, *, path: str, line: int | None = None) -> None:
+        super().__init__(": ".join([path, *([f"line {line}"] if line is not None else []), problem]))
+        self.problem = problem
+        self.path = path
+        self.line = line
+
+
+class UnorderedCandles(CandleactorsError, ValueError):
+    """Candles came in an order, or from a source, that whoever was to aggregate them cannot take."""
 
 
 class SubscriberLagged(CandleactorsError):

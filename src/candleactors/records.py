@@ -29,6 +29,7 @@ FIELDS: Final = (
     "source",
     "revision",
     "received_ms",
+    "missing",
 )
 
 

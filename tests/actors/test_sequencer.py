@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 from test_subscription import BTC, candle
 
 from candleactors.actors.delivery import Delivery
@@ -53,7 +53,7 @@ class Forming:
     event_time_ms: int
 
     def to_candle(self, stream: Stream, received_ms: int) -> Candle:
-        return evolve(candle(self.open_time_ms // 60_000, stream), closed=False)
+        return candle(self.open_time_ms // 60_000, stream).replace(closed=False)
 
 
 class Bench:
@@ -185,7 +185,7 @@ async def test_answers_about_streams_nobody_follows_are_dropped(autojump_clock: 
             bench.interest.unwatch("test")
             await trio.sleep(1)
             assert bench.sequencer.followed == 0
-        rows = [evolve(candle(n), source=Source.REST) for n in (9, 10, 11)]
+        rows = [candle(n).replace(source=Source.REST) for n in (9, 10, 11)]
         await bench.sequencer.mailbox.put(Fetched(fetches[-1], rows, 13 * 60_000))
         await trio.sleep(0.01)
         events = [event for delivery in bench.delivered() for _, event in delivery.events]

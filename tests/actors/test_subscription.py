@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import pytest
 import trio
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +35,7 @@ def gap(first: int, last: int, stream: Stream = BTC) -> Gap:
 
 
 def revision(n: int, stream: Stream = BTC) -> Revision:
-    return Revision(evolve(candle(n, stream), revision=1))
+    return Revision(candle(n, stream).replace(revision=1))
 
 
 def delivery(*events: Event) -> Delivery:

@@ -6,7 +6,6 @@ import random
 from decimal import Decimal
 
 import pytest
-from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,7 +150,7 @@ def test_what_was_corrected_while_nobody_looked_is_found_after_a_restart() -> No
     fetch = wish(continuity, 66.0, at(3) + 36_000)
     assert fetch.urgency is Urgency.DOUBT
     [event] = continuity.on_rows(fetch, rows[1:], 66.0, at(3) + 36_000)
-    assert event == Revision(evolve(row(2), revision=1))
+    assert event == Revision(row(2).replace(revision=1))
 
 
 def test_a_hole_of_the_venue_is_a_gap() -> None:
@@ -182,7 +181,7 @@ def test_past_the_deadline_a_gap_goes_out_and_the_repair_is_a_revision() -> None
     assert fetch.urgency is Urgency.GAP
     rows = [row(3), row(4), row(5), row(6, closed=False)]
     events = continuity.on_rows(fetch, rows, 141.0, at(6) + 41_000)
-    assert events == [Revision(evolve(row(3), revision=1)), Revision(evolve(row(4), revision=1))]
+    assert events == [Revision(row(3).replace(revision=1)), Revision(row(4).replace(revision=1))]
 
 
 def test_an_overdue_candle_is_fetched_without_any_message() -> None:
@@ -215,7 +214,7 @@ def test_a_correction_is_believed_once_rest_confirms_it() -> None:
     assert fetch.urgency is Urgency.DOUBT
     corrected = row(3, price=7)
     events = continuity.on_rows(fetch, [corrected, row(4, closed=False)], 20.0, at(4) + 20_000)
-    assert events == [Revision(evolve(corrected, revision=1))]
+    assert events == [Revision(corrected.replace(revision=1))]
 
 
 def test_a_contradiction_that_rest_does_not_confirm_is_forgotten() -> None:
@@ -235,7 +234,7 @@ def test_a_verification_finds_a_silent_correction() -> None:
     rows = [row(0), row(1, price=7), row(2), row(3), row(4, closed=False)]
     assert continuity.on_rows(fetch, rows, 600.0, at(4) + 30_000) == []
     fetch = wish(continuity, 606.0, at(4) + 36_000)
-    assert continuity.on_rows(fetch, rows[1:], 606.0, at(4) + 36_000) == [Revision(evolve(row(1, price=7), revision=1))]
+    assert continuity.on_rows(fetch, rows[1:], 606.0, at(4) + 36_000) == [Revision(row(1, price=7).replace(revision=1))]
 
 
 def test_short_candles_are_verified_before_they_are_forgotten() -> None:

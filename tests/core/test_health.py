@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from attrs import evolve
-
 from candleactors.core.health import HealthRules, Remedy, ShardHealth, StreamState
 from candleactors.model import Candle, Source, Timeframe
 
@@ -15,7 +13,7 @@ ROW = Candle(
     trades=5, taker_buy_volume=Decimal(1), taker_buy_quote_volume=Decimal(1), closed=False, complete=True,
     source=Source.REST, revision=0, received_ms=0,
 )  # fmt: skip
-FLAT = evolve(ROW, open_time_ms=3_600_000, volume=Decimal(0), trades=0)
+FLAT = ROW.replace(open_time_ms=3_600_000, volume=Decimal(0), trades=0)
 NOW = 1e6  # long after every answer was due
 SINCE_MS = 60_000  # the silence began within the row's interval
 
@@ -53,14 +51,14 @@ def test_trades_between_two_readings_of_one_silence_mean_sick() -> None:
     subject = health()
     subject.look({"a": 0.0}, 120.0)
     read(subject, "a", [ROW], 121.0)
-    read(subject, "a", [evolve(ROW, volume=Decimal(6))], 151.0)
+    read(subject, "a", [ROW.replace(volume=Decimal(6))], 151.0)
     assert subject.named(StreamState.SICK) == ("a",)
 
 
 def test_trades_in_an_interval_that_opened_after_the_silence_began_mean_sick_at_once() -> None:
     subject = health()
     subject.look({"a": 0.0}, 120.0)
-    read(subject, "a", [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+    read(subject, "a", [ROW.replace(open_time_ms=SINCE_MS + 1)], 121.0)
     assert subject.named(StreamState.SICK) == ("a",)
 
 
@@ -69,7 +67,7 @@ def test_one_sick_stream_of_many_is_subscribed_anew_twice_and_then_left_to_rest(
     remedies = []
     for now in (120.0, 150.0, 180.0, 210.0):
         for name in subject.look({"a": 0.0}, now):
-            read(subject, name, [evolve(ROW, open_time_ms=int(now) * 1_000)], now)
+            read(subject, name, [ROW.replace(open_time_ms=int(now) * 1_000)], now)
         remedies.append(subject.remedy(streams=100, now_s=NOW))
     assert remedies == [Remedy(resubscribe=("a",)), Remedy(resubscribe=("a",)), Remedy(), Remedy()]
 
@@ -79,7 +77,7 @@ def test_a_stream_that_spoke_in_between_gets_its_chances_back() -> None:
     renewals = 0
     for now in range(120, 600, 60):
         for name in subject.look({"a": float(now)}, float(now)):
-            read(subject, name, [evolve(ROW, open_time_ms=now * 1_000)], float(now), since_ms=0)
+            read(subject, name, [ROW.replace(open_time_ms=now * 1_000)], float(now), since_ms=0)
         renewals += len(subject.remedy(streams=100, now_s=NOW).resubscribe)
         subject.look({}, now + 30.0)
     assert renewals == 8
@@ -90,7 +88,7 @@ def test_a_mute_stream_is_not_subscribed_anew_for_ever() -> None:
     renewals = 0
     for now in range(120, 1_800, 60):
         for name in subject.look({"a": float(now)}, float(now)):
-            read(subject, name, [evolve(ROW, open_time_ms=now * 1_000)], float(now), since_ms=0)
+            read(subject, name, [ROW.replace(open_time_ms=now * 1_000)], float(now), since_ms=0)
         renewals += len(subject.remedy(streams=100, now_s=NOW).resubscribe)
         assert subject.look({}, now + 30.0, unheard=("a",)) == []
     assert renewals == 2
@@ -109,7 +107,7 @@ def test_a_whole_silent_socket_is_given_up_after_a_sample() -> None:
     sample = subject.look(silent, 120.0)
     assert len(sample) == 3
     for name in sample[:2]:
-        read(subject, name, [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+        read(subject, name, [ROW.replace(open_time_ms=SINCE_MS + 1)], 121.0)
     read(subject, sample[2], [FLAT], 121.0)
     assert subject.remedy(streams=100, now_s=NOW).restart is not None
 
@@ -118,11 +116,11 @@ def test_where_every_stream_is_silent_one_sick_one_is_enough() -> None:
     """Slow timeframes are not found out by one reading; the fast one beside them speaks for all."""
     subject = health()
     for name in subject.look({"1m": 0.0, "1h": 0.0, "4h": 0.0}, 120.0):
-        read(subject, name, [evolve(ROW, open_time_ms=SINCE_MS + (1 if name == "1m" else -1))], 121.0)
+        read(subject, name, [ROW.replace(open_time_ms=SINCE_MS + (1 if name == "1m" else -1))], 121.0)
     assert subject.remedy(streams=4, now_s=121.0) == Remedy(resubscribe=("1m",))
     subject = health()
     for name in subject.look({"1m": 0.0, "1h": 0.0, "4h": 0.0}, 120.0):
-        read(subject, name, [evolve(ROW, open_time_ms=SINCE_MS + (1 if name == "1m" else -1))], 121.0)
+        read(subject, name, [ROW.replace(open_time_ms=SINCE_MS + (1 if name == "1m" else -1))], 121.0)
     assert subject.remedy(streams=3, now_s=121.0).restart is not None
 
 
@@ -130,7 +128,7 @@ def test_nothing_is_done_before_the_readings_of_a_look_are_in() -> None:
     """Otherwise the first answer would have its stream subscribed anew, and so each in turn, on a dead socket."""
     subject = health()
     subject.look({"a": 0.0, "b": 0.0}, 120.0)
-    read(subject, "a", [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+    read(subject, "a", [ROW.replace(open_time_ms=SINCE_MS + 1)], 121.0)
     assert subject.remedy(streams=100, now_s=121.0) == Remedy()
     subject.on_unread("b", 122.0)
     assert subject.remedy(streams=100, now_s=122.0) == Remedy(resubscribe=("a",))
@@ -139,7 +137,7 @@ def test_nothing_is_done_before_the_readings_of_a_look_are_in() -> None:
 def test_a_stream_that_speaks_is_forgotten() -> None:
     subject = health()
     subject.look({"a": 0.0}, 120.0)
-    read(subject, "a", [evolve(ROW, open_time_ms=SINCE_MS + 1)], 121.0)
+    read(subject, "a", [ROW.replace(open_time_ms=SINCE_MS + 1)], 121.0)
     assert subject.look({}, 150.0) == []
     assert subject.remedy(streams=1, now_s=NOW) == Remedy()
 

@@ -121,7 +121,7 @@ def test_what_was_not_over_at_the_horizon_need_not_have_come() -> None:
 
 def test_what_came_beyond_the_horizon_has_to_be_right_all_the_same() -> None:
     events = right()
-    events[-1] = evolve(events[-1], trades=(events[-1].trades or 0) + 1)
+    events[-1] = events[-1].replace(trades=(events[-1].trades or 0) + 1)
     assert problems(judged(events, horizon_ms=events[-2].close_time_ms)) == {"wrong": 1}
 
 
@@ -147,7 +147,7 @@ def test_a_late_candle_is_out_of_order_and_not_lost() -> None:
 @pytest.mark.parametrize("field", ["open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume"])
 def test_one_wrong_digit_is_wrong(field: str) -> None:
     events = right()
-    events[5] = evolve(events[5], **{field: getattr(events[5], field) + Decimal("0.00000001")})
+    events[5] = events[5].replace(**{field: getattr(events[5], field) + Decimal("0.00000001")})
     assert problems(judged(events)) == {"wrong": 1}
 
 
@@ -158,7 +158,7 @@ def test_one_wrong_digit_is_wrong(field: str) -> None:
 )
 def test_anything_else_that_differs_is_wrong(change: dict[str, object]) -> None:
     events = right()
-    events[5] = evolve(events[5], **change)  # type: ignore[arg-type]  # any field
+    events[5] = events[5].replace(**change)
     assert problems(judged(events)) == {"wrong": 1}
 
 
@@ -169,7 +169,7 @@ def test_a_candle_that_is_not_over_is_wrong() -> None:
 
 def test_a_candle_of_an_interval_that_does_not_exist_is_wrong() -> None:
     events = right()
-    middle = evolve(events[5], open_time_ms=events[5].open_time_ms + 1)
+    middle = events[5].replace(open_time_ms=events[5].open_time_ms + 1)
     assert problems(judged([*events[:6], middle, *events[6:]])) == {"wrong": 1}
 
 
@@ -186,9 +186,9 @@ def test_a_gap_is_a_loss_until_revisions_fill_it() -> None:
     verdict = judged(events)
     assert problems(verdict) == {"lost": 3}
     assert verdict.gaps == 1
-    events += [Revision(evolve(candle, revision=1)) for candle in hole[:2]]
+    events += [Revision(candle.replace(revision=1)) for candle in hole[:2]]
     assert problems(judged(events)) == {"lost": 1}
-    verdict = judged([*events, Revision(evolve(hole[2], revision=1))])
+    verdict = judged([*events, Revision(hole[2].replace(revision=1))])
     assert verdict.ok
     assert verdict.revisions == 3
 
@@ -226,14 +226,14 @@ def test_a_gap_that_the_venue_has_too_is_right() -> None:
 
 def test_a_revision_heals_a_wrong_candle_and_spoils_a_right_one() -> None:
     events = right()
-    bad = evolve(events[5], volume=events[5].volume + 1)
-    assert judged([*events[:5], bad, *events[6:], Revision(evolve(events[5], revision=1))]).ok
-    assert problems(judged([*events, Revision(evolve(bad, revision=1))])) == {"wrong": 1}
+    bad = events[5].replace(volume=events[5].volume + 1)
+    assert judged([*events[:5], bad, *events[6:], Revision(events[5].replace(revision=1))]).ok
+    assert problems(judged([*events, Revision(bad.replace(revision=1))])) == {"wrong": 1}
 
 
 def test_a_revision_that_changes_nothing_is_duplicated() -> None:
     events = right()
-    assert problems(judged([*events, Revision(evolve(events[5], revision=1))])) == {"duplicated": 1}
+    assert problems(judged([*events, Revision(events[5].replace(revision=1))])) == {"duplicated": 1}
 
 
 def test_a_revision_before_its_candle_is_out_of_order() -> None:
@@ -253,13 +253,13 @@ def test_a_correction_of_the_market_asks_for_a_revision() -> None:
         judge.take(each)
     assert market.correct("BTCUSDT", before[3].open_time_ms, END_MS)
     assert problems(judge.verdict(END_MS, END_MS)) == {"wrong": 1}
-    judge.take(Revision(evolve(rows()[3], revision=1)))
+    judge.take(Revision(rows()[3].replace(revision=1)))
     assert judge.verdict(END_MS, END_MS).ok
 
 
 def test_closed_books_keep_what_was_found() -> None:
     events = right()
-    wrong = evolve(events[6], volume=events[6].volume + 1)
+    wrong = events[6].replace(volume=events[6].volume + 1)
     judge = Judge([MINUTES], truth, START_MS)
     said: list[Event] = [*events[:5], gap(events[5]), wrong, *events[7:]]
     for event in said:
@@ -270,10 +270,10 @@ def test_closed_books_keep_what_was_found() -> None:
     assert judge.verdict(END_MS, END_MS) == before
     judge.take(events[2])
     assert problems(judge.verdict(END_MS, END_MS)) == {"lost": 1, "wrong": 1, "duplicated": 1}
-    judge.take(Revision(evolve(events[5], revision=1)))
-    judge.take(Revision(evolve(events[6], revision=1)))
+    judge.take(Revision(events[5].replace(revision=1)))
+    judge.take(Revision(events[6].replace(revision=1)))
     assert problems(judge.verdict(END_MS, END_MS)) == {"duplicated": 1}
-    judge.take(Revision(evolve(wrong, revision=2)))
+    judge.take(Revision(wrong.replace(revision=2)))
     assert problems(judge.verdict(END_MS, END_MS)) == {"duplicated": 1, "wrong": 1}
 
 
@@ -305,10 +305,10 @@ def test_closing_books_at_any_time_changes_no_verdict(data: st.DataObject) -> No
     for index in data.draw(st.lists(st.integers(1, len(events) - 2), max_size=3)):
         chosen = events[index]
         if isinstance(chosen, Candle):
-            wrong: list[Event] = [gap(chosen), evolve(chosen, volume=chosen.volume + 1)]
+            wrong: list[Event] = [gap(chosen), chosen.replace(volume=chosen.volume + 1)]
             events[index] = data.draw(st.sampled_from(wrong))
     revised = data.draw(st.lists(st.sampled_from(right()), max_size=3, unique_by=lambda c: c.open_time_ms))
-    events += [Revision(evolve(candle, revision=1)) for candle in revised]
+    events += [Revision(candle.replace(revision=1)) for candle in revised]
     plain, closing = Judge([MINUTES], truth, START_MS), Judge([MINUTES], truth, START_MS)
     for event in events:
         plain.take(event)
@@ -337,6 +337,6 @@ def test_no_single_mistake_goes_unnoticed(data: st.DataObject) -> None:
     else:
         digit = Decimal(data.draw(st.sampled_from(["0.00000001", "1", "-0.01"])))
         name = data.draw(st.sampled_from(["open", "high", "low", "close", "volume", "quote_volume"]))
-        events[index] = evolve(events[index], **{name: getattr(events[index], name) + digit})
+        events[index] = events[index].replace(**{name: getattr(events[index], name) + digit})
         expected = {"wrong": 1}
     assert problems(judged(events)) == expected

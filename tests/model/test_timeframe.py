@@ -42,8 +42,27 @@ def utc(at_ms: int) -> datetime:
     return datetime.fromtimestamp(at_ms // 1000, tz=UTC)
 
 
+ANCHORED = [
+    Timeframe(text)
+    for text in (
+        "7m@epoch",
+        "50m@epoch",
+        "5h@epoch",
+        "7m@+0800",
+        "4h@+0530",
+        "1d@+0800",
+        "2d@-1200",
+        "1w@+0800",
+        "1M@+0800",
+        "5M@-0330",
+        "3d@2017-08-17",
+        "1w@1970-01-04",
+        "2w@2025-01-06",
+    )
+]
+
 timeframes = st.one_of(
-    st.sampled_from(COMMON + MINUTES),
+    st.sampled_from(COMMON + MINUTES + ANCHORED),
     st.builds(lambda n, unit: Timeframe(f"{n}{unit}"), st.integers(1, 4000), st.sampled_from("smhdw")),
     st.builds(lambda n: Timeframe(f"{n}M"), st.integers(1, 240)),
 )
@@ -259,3 +278,94 @@ class TestText:
             assert opened <= ms(2026) < Timeframe(text).next_open(opened)
         with pytest.raises(InvalidTimeframe, match="longer than a century"):
             Timeframe("1201M")
+
+
+class TestAnchors:
+    def test_epoch_never_starts_anew(self) -> None:
+        size = Timeframe("7m@epoch")
+        midnight = ms(2026, 11, 21)
+        assert size.floor(midnight) % (7 * MINUTE_MS) == 0
+        assert size.floor(midnight) != midnight
+        assert {size.next_open(at) - at for at in size.opens(size.floor(midnight), midnight + DAY_MS)} == {
+            7 * MINUTE_MS
+        }
+
+    def test_an_offset_moves_midnight(self) -> None:
+        assert Timeframe("1d@+0800").floor(ms(2026, 11, 21, 15, 59)) == ms(2026, 11, 20, 16)
+        assert Timeframe("1d@+0800").floor(ms(2026, 11, 21, 16)) == ms(2026, 11, 21, 16)
+        assert Timeframe("1M@+0800").floor(ms(2026, 11, 30, 16)) == ms(2026, 11, 30, 16)
+        assert Timeframe("1M@+0800").next_open(ms(2026, 1, 31, 16)) == ms(2026, 2, 28, 16)
+        assert Timeframe("1w@+0800").floor(ms(2026, 11, 21)) == ms(2026, 11, 15, 16)  # Sunday, Monday in the east
+
+    def test_a_date_is_a_boundary(self) -> None:
+        listing = Timeframe("3d@2017-08-17")
+        assert listing.floor(ms(2017, 8, 17)) == ms(2017, 8, 17)
+        assert listing.floor(ms(2017, 8, 16)) == ms(2017, 8, 14)
+        assert (listing.floor(ms(2026)) - ms(2017, 8, 17)) % (3 * DAY_MS) == 0
+        assert utc(Timeframe("1w@1970-01-04").floor(ms(2026, 11, 21))).strftime("%A") == "Sunday"
+
+    @pytest.mark.parametrize(
+        ("written", "kept"),
+        [
+            ("5m@epoch", "5m"),
+            ("1d@epoch", "1d"),
+            ("1w@epoch", "1w"),
+            ("1h@+0800", "1h"),
+            ("1h@+08:00", "1h"),
+            ("12h@+08:00", "12h@+0800"),
+            ("1d@+0000", "1d"),
+            ("1h@+0530", "1h@+0530"),
+            ("3d@1970-01-01", "3d@1970-01-01"),
+        ],
+    )
+    def test_an_anchor_that_changes_nothing_is_dropped(self, written: str, kept: str) -> None:
+        assert str(Timeframe(written)) == kept
+        assert Timeframe(written) == Timeframe(kept)
+
+    @pytest.mark.parametrize("text", ["7m@", "7m@noon", "7m@+1500", "1M@2020-01-01", "4h@2020-01-01", "3d@2020-02-30"])
+    def test_other_anchors_are_refused(self, text: str) -> None:
+        with pytest.raises(InvalidTimeframe):
+            Timeframe(text)
+
+    def test_change_of_anchor(self) -> None:
+        assert str(Timeframe("7m").anchored("epoch")) == "7m@epoch"
+        assert str(Timeframe("7m@epoch").anchored("day")) == "7m"
+        assert Timeframe("5m").anchored("epoch") == Timeframe("5m")
+
+
+class TestExpand:
+    def test_ranges_and_lists(self) -> None:
+        assert Timeframe.expand("2m..60m") == tuple(MINUTES)
+        assert Timeframe.expand("1m, 3m..4m,1d") == tuple(Timeframe(text) for text in ("1m", "3m", "4m", "1d"))
+        assert Timeframe.expand("7m..8m@epoch") == (Timeframe("7m@epoch"), Timeframe("8m@epoch"))
+
+    @pytest.mark.parametrize("text", ["", "60m..2m", "0m..5m", "2m..60h", "2m...5m", "1m..99999m"])
+    def test_nonsense_is_refused(self, text: str) -> None:
+        with pytest.raises(InvalidTimeframe):
+            Timeframe.expand(text)
+
+
+class TestTiles:
+    @given(timeframes, timeframes, instants)
+    @example(Timeframe("7m"), Timeframe("49m"), ms(2026))
+    @example(Timeframe("7m"), Timeframe("1d"), ms(2026))
+    @example(Timeframe("1h"), Timeframe("1M"), ms(2026))
+    @example(Timeframe("1d"), Timeframe("1w"), ms(2026))
+    def test_a_tiling_size_has_every_boundary(self, small: Timeframe, large: Timeframe, at_ms: int) -> None:
+        boundary = large.floor(at_ms)
+        following = large.next_open(boundary)
+        if small.tiles(large):
+            assert small.floor(boundary) == boundary
+            assert small.floor(following) == following
+
+    @pytest.mark.parametrize("large", [*MINUTES, *COMMON, *ANCHORED], ids=str)
+    def test_seconds_tile_everything(self, large: Timeframe) -> None:
+        assert Timeframe("1s").tiles(large)
+        assert large.tiles(large)
+
+    @pytest.mark.parametrize(
+        ("small", "large"),
+        [("2m", "7m"), ("7m", "14m@epoch"), ("7m@epoch", "1d"), ("1d", "1d@+0800"), ("1M", "1w"), ("1d", "12h")],
+    )
+    def test_what_does_not_fit(self, small: str, large: str) -> None:
+        assert not Timeframe(small).tiles(Timeframe(large))

@@ -47,7 +47,7 @@ def candle(index: int, stream: Stream = STREAM, **changes: Any) -> Candle:
         revision=0,
         received_ms=open_ms + MINUTE_MS,
     )
-    return evolve(made, **changes)
+    return made.replace(**changes)
 
 
 def gap(first: int, last: int, reason: GapReason = GapReason.UNREPAIRED, stream: Stream = STREAM) -> Gap:
@@ -227,6 +227,25 @@ async def test_a_newer_schema_and_strange_databases_are_refused(path: Path) -> N
         with pytest.raises(ConfigError, match="another program"):
             async with open_sqlite(strange, read_only=read_only):
                 pass
+
+
+async def test_a_store_of_version_1_is_brought_up_to_date(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        await store.write([candle(0)], [gap(1, 2)])
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP VIEW candles")
+        connection.execute("ALTER TABLE candle DROP COLUMN missing")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with pytest.raises(ConfigError, match="older candleactors"):
+        async with open_sqlite(path, read_only=True):
+            pass
+    for _ in range(2):
+        async with open_sqlite(path) as store:
+            await store.write([candle(3, missing=4, complete=False)], [])
+            assert [row.missing for row in await store.candles(STREAM)] == [0, 4]
+            assert await store.gaps(STREAM) == [gap(1, 2)]
+    assert sqlite3.connect(path).execute("SELECT missing FROM candles").fetchall() == [(0,), (4,)]
 
 
 async def test_closing_is_idempotent_and_final(path: Path) -> None:

@@ -12,7 +12,7 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 
 from __future__ import annotations
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.passed_over import PassedOver
@@ -430,7 +430,7 @@ class Continuity:
         open_ms = candle.open_time_ms
         from_rest = lagging_ms is not None
         if self._gaps.fill(open_ms):
-            self._revise(evolve(candle, revision=1), events)
+            self._revise(candle.replace(revision=1), events)
             return
         remembered = self._remembered.get(open_ms)
         if remembered is None:
@@ -444,7 +444,7 @@ class Continuity:
                 self._doubts.pop(open_ms, None)
         elif from_rest and self._doubts.get(open_ms) == said:
             del self._doubts[open_ms]
-            self._revise(evolve(candle, revision=revision + 1), events)
+            self._revise(candle.replace(revision=revision + 1), events)
         elif lagging_ms is None or open_ms in self._doubts or candle.close_time_ms < lagging_ms:
             self._doubts[open_ms] = said
             self._doubt_at_s = now_s + self._rules.confirm_s

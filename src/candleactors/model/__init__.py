@@ -5,6 +5,7 @@ from candleactors.model.cursor import Cursor
 from candleactors.model.event import Event, Gap, GapReason, Revision
 from candleactors.model.stream import Stream
 from candleactors.model.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS, Timeframe
+from candleactors.model.trade import Trade
 
 __all__ = [
     "DAY_MS",
@@ -21,4 +22,5 @@ __all__ = [
     "Source",
     "Stream",
     "Timeframe",
+    "Trade",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
-from attrs import frozen
+import msgspec
 
 from candleactors.model.stream import Stream
 from candleactors.model.timeframe import Timeframe
@@ -20,14 +21,16 @@ class Source(StrEnum):
     FILLED = "filled"
 
 
-@frozen
-class Candle:
-    """One candle (kline). Times are UTC epoch milliseconds, prices and volumes exact decimals.
+class Candle(msgspec.Struct, frozen=True, gc=False):
+    """One candle (kline), immutable. Times are UTC epoch milliseconds, prices and volumes exact decimals.
 
     What a venue does not give is ``None``, never 0. `close_time_ms` is the last millisecond of the interval,
-    whatever the venue says in an outage. `complete` is false while a derived candle lacks constituents.
-    `revision` is 0 for the first closed candle of an interval and counts the corrections after it. `received_ms`
-    is our own clock's time of receipt.
+    whatever the venue says in an outage. `complete` is false while a derived candle lacks constituents, and `missing`
+    says how many. `revision` is 0 for the first closed candle of an interval and counts the corrections after it.
+    `received_ms` is our own clock's time of receipt; of a derived candle, that of the constituent it waited for.
+
+    A msgspec struct, unlike the other values: it is made in a twelfth of the time, and outside the garbage collector,
+    which matters for the one value there are millions of.
     """
 
     venue: str
@@ -49,6 +52,11 @@ class Candle:
     source: Source
     revision: int
     received_ms: int
+    missing: int = 0
+
+    def replace(self, **changes: Any) -> Candle:
+        """Return a candle with some fields changed; raises `TypeError` for a name that is no field."""
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def stream(self) -> Stream:

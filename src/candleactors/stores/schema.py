@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 from candleactors.errors import ConfigError
 from candleactors.model import Candle, Gap, GapReason, Source, Stream, Timeframe
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Kept in ``PRAGMA user_version``."""
 APPLICATION_ID: Final = 0x63616E64
 """Kept in ``PRAGMA application_id``, so that nobody's other database is written into."""
@@ -47,6 +47,7 @@ _TABLES: Final = (
         source TEXT NOT NULL,
         revision INTEGER NOT NULL,
         received_ms INTEGER NOT NULL,
+        missing INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (stream, open_time_ms)
     ) WITHOUT ROWID
     """,
@@ -59,14 +60,25 @@ _TABLES: Final = (
         PRIMARY KEY (stream, first_open_ms)
     ) WITHOUT ROWID
     """,
-    # For people and other programs: the public field names, whole.
-    """
-    CREATE VIEW candles AS
-        SELECT venue, symbol, timeframe, open_time_ms, close_time_ms, open, high, low, close, volume, quote_volume,
-               trades, taker_buy_volume, taker_buy_quote_volume, closed, complete, source, revision, received_ms
-        FROM candle JOIN stream ON stream.id = candle.stream
-    """,
 )
+
+_VIEW: Final = """
+CREATE VIEW candles AS
+    SELECT venue, symbol, timeframe, open_time_ms, close_time_ms, open, high, low, close, volume, quote_volume,
+           trades, taker_buy_volume, taker_buy_quote_volume, closed, complete, source, revision, received_ms,
+           missing
+    FROM candle JOIN stream ON stream.id = candle.stream
+"""
+"""For people and other programs: the public field names, whole."""
+
+_UPGRADES: Final = {
+    1: (
+        "ALTER TABLE candle ADD COLUMN missing INTEGER NOT NULL DEFAULT 0",
+        "DROP VIEW candles",
+        _VIEW,
+    ),
+}
+"""From each earlier version to the next."""
 
 _FIELDS: Final = (
     "close_time_ms",
@@ -84,6 +96,7 @@ _FIELDS: Final = (
     "source",
     "revision",
     "received_ms",
+    "missing",
 )
 _STREAM_ID: Final = "(SELECT id FROM stream WHERE venue = ? AND symbol = ? AND timeframe = ?)"
 
@@ -109,38 +122,49 @@ SELECT_GAPS: Final = f"""
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Create the tables in an empty database; raises `ConfigError` if they are not ours or of a newer version."""
-    if _is_ready(connection, path):
+    """Create the tables in an empty database, or bring those of an earlier version up to date.
+
+    Raises `ConfigError` if they are not ours or of a newer version.
+    """
+    if _version(connection, path) == VERSION:
         return
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_ready(connection, path):
-        for table in _TABLES:
-            connection.execute(table)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+    version = _version(connection, path)
+    if version == 0:
+        statements = [*_TABLES, _VIEW]
+    else:
+        statements = [statement for earlier in range(version, VERSION) for statement in _UPGRADES[earlier]]
+    for statement in statements:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
 
 def require(connection: sqlite3.Connection, path: str) -> None:
-    """Raise `ConfigError` unless the database holds our tables."""
-    if not _is_ready(connection, path):
+    """Raise `ConfigError` unless the database holds our tables, of this version."""
+    version = _version(connection, path)
+    if version == 0:
         raise ConfigError(f"{path} is an empty database, not a store")
+    if version < VERSION:
+        raise ConfigError(f"{path} was written by an older candleactors; a feed that opens it brings it up to date")
 
 
-def _is_ready(connection: sqlite3.Connection, path: str) -> bool:
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """Return the version of the tables, 0 where there are none."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application_id != APPLICATION_ID:
         if objects or application_id:
             raise ConfigError(f"{path} is the database of another program")
-        return False
+        return 0
     if version > VERSION:
         raise ConfigError(
             f"{path} was written by a newer candleactors (schema {version}, this one reads up to {VERSION}); upgrade"
         )
-    return True
+    return int(version)
 
 
 def stream_key(stream: Stream) -> tuple[str, str, str]:
@@ -168,6 +192,7 @@ def to_row(stream_id: int, candle: Candle) -> Row:
         candle.source.value,
         candle.revision,
         candle.received_ms,
+        candle.missing,
     )
 
 
@@ -219,6 +244,7 @@ def _to_candle(stream: Stream, row: Row) -> Candle:
         source,
         revision,
         received_ms,
+        missing,
     ) = row
     return Candle(
         stream.venue,
@@ -240,6 +266,7 @@ def _to_candle(stream: Stream, row: Row) -> Candle:
         Source(source),
         revision,
         received_ms,
+        missing,
     )
 
 
