@@ -235,6 +235,7 @@ async def test_a_store_of_version_1_is_brought_up_to_date(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("DROP VIEW candles")
         connection.execute("ALTER TABLE candle DROP COLUMN missing")
+        connection.execute("CREATE VIEW candles AS SELECT open_time_ms FROM candle")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with pytest.raises(ConfigError, match="older candleactors"):
