@@ -16,12 +16,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from candleactors.core.bars import BarBuilder
+    from candleactors.core.resampling import resample
     from candleactors.errors import CandleactorsError, ConfigError, FeedClosed, SubscriberLagged
     from candleactors.feed import Feed, open_feed, run_feed
     from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe, Trade
     from candleactors.settings import Settings
 
 __all__ = [
+    "BarBuilder",
     "Candle",
     "CandleactorsError",
     "ConfigError",
@@ -39,10 +42,11 @@ __all__ = [
     "Timeframe",
     "Trade",
     "open_feed",
+    "resample",
     "run_feed",
 ]
 
-_HOMES = ("errors", "model", "settings", "feed")
+_HOMES = ("errors", "model", "settings", "core.bars", "core.resampling", "feed")
 
 
 def __getattr__(name: str) -> object:
