@@ -62,16 +62,19 @@ class BarBuilder:
         """
         if isinstance(item, Trade):
             return self._on_trade(item)
+        if isinstance(item, Gap):
+            return self._events(item, self._derivation_of(item.stream).on_gap(item))
         candle = item.candle if isinstance(item, Revision) else item
-        derivation = self._derivation_for(candle.stream)
-        if isinstance(candle, Gap):
-            return self._events(item, derivation.on_gap(candle))
+        derivation = self._derivation
+        if derivation is None or not _belongs(candle, derivation.source):
+            derivation = self._derivation_of(candle.stream)
         if not candle.closed:
             return []
-        if self.source.floor(candle.open_time_ms) != candle.open_time_ms:
-            raise UnorderedCandles(f"a candle of {candle.stream} opens at {candle.open_time_ms}, off its grid")
-        if derivation.knows(candle):
-            return []
+        if candle.open_time_ms != derivation.expected_ms:
+            if self.source.floor(candle.open_time_ms) != candle.open_time_ms:
+                raise UnorderedCandles(f"a candle of {candle.stream} opens at {candle.open_time_ms}, off its grid")
+            if derivation.knows(candle):
+                return []
         return self._events(item, derivation.on_candle(candle))
 
     def knows(self, candle: Candle) -> bool:
@@ -101,7 +104,7 @@ class BarBuilder:
             self._trades = TradeBars(stream, self._memory, contiguous=self._contiguous)
         return [event for candle in self._trades.add(trade) for event in self.add(candle)]
 
-    def _derivation_for(self, stream: Stream) -> Derivation:
+    def _derivation_of(self, stream: Stream) -> Derivation:
         derivation = self._derivation
         if derivation is None:
             if stream.timeframe != self.source:
@@ -114,6 +117,11 @@ class BarBuilder:
     def _events(self, item: Event, derived: list[Derived]) -> list[Event]:
         events = [event for _, event in derived]
         return [item, *events] if self._echoes else events
+
+
+def _belongs(candle: Candle, source: Stream) -> bool:
+    # Without a new `Stream` for each candle.
+    return candle.symbol == source.symbol and candle.venue == source.venue and candle.timeframe == source.timeframe
 
 
 def targets(timeframes: tuple[Timeframe | str, ...], anchor: str) -> tuple[Timeframe, ...]:

@@ -19,6 +19,7 @@ _DAY: Final = Timeframe("1d")
 
 Due: TypeAlias = tuple[int, Timeframe, int, int, int]
 """An interval that ends: the number of its timeframe, the timeframe, its length in ms, in rows and in steps."""
+_NONE: Final[Sequence[Due]] = ()
 
 
 class Level:
@@ -29,31 +30,31 @@ class Level:
 
     def __init__(self, size: Timeframe, source: Timeframe, targets: Sequence[tuple[int, Timeframe]]) -> None:
         self.size = size
-        self.targets = tuple(targets)
+        self.targets = tuple(sorted(targets, key=lambda target: target[1].nominal_ms))
         self.rows = max((_most(size, target) for _, target in self.targets), default=0)
         """Rows of the longest interval."""
         self._source = source
         # Where every UTC day is like the other, what is due at a time of day is due every day.
         self._daily = tuple(target for target in self.targets if target[1].tiles(_DAY))
         self._others = tuple(target for target in self.targets if target not in self._daily)
-        self._due: dict[int, tuple[Due, ...]] = {}
+        self._due: dict[int, list[Due]] = {}
+        for number, target in self._daily:
+            for open_ms in target.opens(0, DAY_MS):
+                end_ms = target.next_open(open_ms)
+                self._due.setdefault(end_ms % DAY_MS, []).append(self._interval(number, target, open_ms, end_ms))
 
-    def due(self, end_ms: int) -> tuple[Due, ...]:
-        """Return the intervals that end at `end_ms`, shortest first; that of the next level last."""
-        time_of_day = end_ms % DAY_MS
-        found = self._due.get(time_of_day)
-        if found is None:
-            found = self._due[time_of_day] = self._ending(end_ms, self._daily)
-        if self._others and (others := self._ending(end_ms, self._others)):
-            found = tuple(sorted(found + others, key=lambda due: (due[0] < 0, due[2])))
+    def due(self, end_ms: int) -> Sequence[Due]:
+        """Return the intervals that end at `end_ms`, shortest first."""
+        found = self._due.get(end_ms % DAY_MS, _NONE)
+        for number, target in self._others:
+            if target.floor(end_ms) == end_ms:
+                interval = self._interval(number, target, target.previous_open(end_ms), end_ms)
+                found = sorted([*found, interval], key=_rows)
         return found
 
-    def _ending(self, end_ms: int, targets: Sequence[tuple[int, Timeframe]]) -> tuple[Due, ...]:
-        return tuple(
-            (number, target, end_ms - open_ms, self.size.count_between(open_ms, end_ms), self.steps(open_ms, end_ms))
-            for number, target in targets
-            if target.floor(end_ms) == end_ms and (open_ms := target.previous_open(end_ms)) is not None
-        )
+    def _interval(self, number: int, target: Timeframe, open_ms: int, end_ms: int) -> Due:
+        rows = self.size.count_between(open_ms, end_ms)
+        return number, target, end_ms - open_ms, rows, self.steps(open_ms, end_ms)
 
     def steps(self, open_ms: int, end_ms: int) -> int:
         """Return how many source intervals lie in [`open_ms`, `end_ms`)."""
@@ -78,7 +79,7 @@ class Cascade:
             if size.nominal_ms > sizes[-1].nominal_ms and sizes[-1].tiles(size) and longest > size.nominal_ms:
                 sizes.append(size)
         fed: dict[Timeframe, list[tuple[int, Timeframe]]] = {size: [] for size in sizes}
-        for number, timeframe in sorted(enumerate(timeframes), key=lambda pair: pair[1].nominal_ms):
+        for number, timeframe in enumerate(timeframes):
             base = max((s for s in sizes if s.tiles(timeframe) and s.nominal_ms < timeframe.nominal_ms), key=_length)
             fed[base].append((number, timeframe))
         for size, coarser in pairwise(sizes):
@@ -90,6 +91,10 @@ class Cascade:
 def cascade(source: Timeframe, timeframes: tuple[Timeframe, ...]) -> Cascade:
     """Return the cascade of `timeframes` from `source`, one for all who ask."""
     return Cascade(source, timeframes)
+
+
+def _rows(due: Due) -> int:
+    return due[3]
 
 
 def _length(timeframe: Timeframe) -> int:

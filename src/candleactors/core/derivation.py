@@ -112,10 +112,9 @@ class Derivation:
         """Add the next row of a level and derive what ends with it."""
         window = self._windows[position]
         window.append(row, steps)
-        level, last, streams = self._cascade.levels[position], len(window), self.streams
-        for number, timeframe, length_ms, rows, steps_due in level.due(end_ms):
-            open_ms = end_ms - length_ms
-            candle = window.candle(timeframe, open_ms, end_ms, last - rows, last, steps_due)
+        due = self._cascade.levels[position].due(end_ms)
+        streams = self.streams
+        for (number, _, length_ms, _, steps_due), candle in zip(due, window.ending(due, end_ms), strict=True):
             if number < 0:
                 self._append(position + 1, candle, steps_due, end_ms, derived)
             elif candle is not None:
@@ -123,7 +122,7 @@ class Derivation:
                     self._close_gap(streams[number], derived)
                 derived.append((streams[number], candle))
             else:
-                self._widen_gap(streams[number], open_ms)
+                self._widen_gap(streams[number], end_ms - length_ms)
 
     def _pass_over(self, first_ms: int, until_ms: int, reason: GapReason, derived: list[Derived]) -> None:
         """Take source intervals as absent, one by one: derived candles may end in between."""
