@@ -1,0 +1,17 @@
+"""Hypothesis strategies for timeframes, candles, trades, and what a feed may say of them."""
+
+try:
+    import hypothesis as _hypothesis  # noqa: F401 - only to say which extra is missing
+except ModuleNotFoundError as error:  # pragma: no cover - tested in a process of its own
+    raise ImportError(
+        "the strategies of candleactors.testing need Hypothesis: pip install 'candleactors[testing]'"
+    ) from error
+
+from candleactors.testing.strategies.arrivals import arrivals
+from candleactors.testing.strategies.histories import gappy_runs, revised_runs
+from candleactors.testing.strategies.runs import candle_runs, candles
+from candleactors.testing.strategies.timeframes import timeframes
+from candleactors.testing.strategies.times import open_times
+from candleactors.testing.strategies.trades import trades
+
+__all__ = ["arrivals", "candle_runs", "candles", "gappy_runs", "open_times", "revised_runs", "timeframes", "trades"]

@@ -1,0 +1,95 @@
+"""Timeframes of every unit and on every kind of grid."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final, TypeAlias
+
+from hypothesis import strategies as st
+
+from candleactors.model import Timeframe
+
+Chosen: TypeAlias = str | Timeframe | st.SearchStrategy[Timeframe]
+"""A timeframe, or a strategy that draws one."""
+
+_COUNTS: Final = {
+    "s": (*range(1, 121), 150, 240, 300, 433, 600, 900, 1_200, 1_800, 3_600, 5_400, 7_200, 86_399, 86_400, 100_000),
+    "m": (*range(1, 121), 144, 150, 180, 240, 288, 300, 360, 480, 481, 600, 719, 720, 1_000, 1_439, 1_440, 4_000),
+    "h": (*range(1, 49), 60, 72, 100, 168),
+    "d": (*range(1, 32), 45, 60, 90, 100, 365),
+    "w": (*range(1, 9), 13, 26, 52),
+    "M": (*range(1, 13), 18, 24, 36, 60, 120),
+}
+_ANCHORS: Final = ("epoch", "+0800", "-0500", "+0530", "+1345", "2017-08-17", "2025-01-06")
+
+
+def timeframes(
+    *,
+    tiled_by: str | Timeframe | None = None,
+    tiles: str | Timeframe | None = None,
+    shortest: str | Timeframe | None = None,
+    longest: str | Timeframe | None = None,
+    units: str = "smhdwM",
+    anchors: bool = True,
+) -> st.SearchStrategy[Timeframe]:
+    """Return a strategy for timeframes: sizes that divide a day and sizes that do not, on all grids.
+
+    - `tiled_by`: only those that whole intervals of this one make up, itself excepted.
+    - `tiles`: only those whose whole intervals make up this one, itself excepted.
+    - `shortest`, `longest`: bounds of the length, inclusive; a month counts as 30 days.
+    - `units`: which of ``smhdwM``.
+    - `anchors`: whether to draw other grids than the default one too, such as ``7m@epoch`` or ``1d@+0800``.
+
+    Shrinks towards short ones on the default grid. Raises `ValueError` where nothing is left.
+    """
+    bounds = [None if text is None else _parsed(text) for text in (tiled_by, tiles, shortest, longest)]
+    found = _matching(*bounds, units, anchors)
+    if not found:
+        raise ValueError("no timeframe satisfies all these conditions")
+    plain = [each for each in found if each.anchor is None]
+    # Most grids are other ones; without this they would hardly leave room for the default one.
+    return st.sampled_from(plain) | st.sampled_from(found) if plain else st.sampled_from(found)
+
+
+def chosen(timeframe: Chosen) -> st.SearchStrategy[Timeframe]:
+    """Return a strategy that draws `timeframe`, or from it."""
+    return timeframe if isinstance(timeframe, st.SearchStrategy) else st.just(_parsed(timeframe))
+
+
+def _parsed(timeframe: str | Timeframe) -> Timeframe:
+    return timeframe if isinstance(timeframe, Timeframe) else Timeframe(timeframe)
+
+
+@cache
+def _matching(
+    tiled_by: Timeframe | None,
+    tiles: Timeframe | None,
+    shortest: Timeframe | None,
+    longest: Timeframe | None,
+    units: str,
+    anchors: bool,
+) -> list[Timeframe]:
+    return [
+        each
+        for each in _all()
+        if each.unit in units
+        and (anchors or each.anchor is None)
+        and (shortest is None or each.nominal_ms >= shortest.nominal_ms)
+        and (longest is None or each.nominal_ms <= longest.nominal_ms)
+        and (tiled_by is None or (tiled_by.tiles(each) and each != tiled_by))
+        and (tiles is None or (each.tiles(tiles) and each != tiles))
+    ]
+
+
+@cache
+def _all() -> list[Timeframe]:
+    """Return every timeframe that may be drawn: the default grid first, ascending."""
+    plain = [Timeframe(f"{count}{unit}") for unit, counts in _COUNTS.items() for count in counts]
+    anchored = [
+        each.anchored(anchor)
+        for each in plain
+        for anchor in _ANCHORS
+        if each.unit in "dw" or not anchor[0].isdigit()  # only days and weeks count from a date
+    ]
+    distinct = dict.fromkeys([*plain, *anchored])
+    return sorted(distinct, key=lambda each: (each.anchor is not None, each.nominal_ms, each.count))
