@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from candleactors.core.resampling import resample
     from candleactors.errors import CandleactorsError, ConfigError, FeedClosed, SubscriberLagged
     from candleactors.feed import Feed, open_feed, run_feed
+    from candleactors.klines import read_klines
     from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe, Trade
     from candleactors.settings import Settings
 
@@ -42,11 +43,12 @@ __all__ = [
     "Timeframe",
     "Trade",
     "open_feed",
+    "read_klines",
     "resample",
     "run_feed",
 ]
 
-_HOMES = ("errors", "model", "settings", "core.bars", "core.resampling", "feed")
+_HOMES = ("errors", "model", "settings", "core.bars", "core.resampling", "klines", "feed")
 
 
 def __getattr__(name: str) -> object:

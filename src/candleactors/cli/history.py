@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from difflib import get_close_matches
 from functools import partial
@@ -16,8 +14,8 @@ from attrs import frozen
 from candleactors.cli import render
 from candleactors.cli.options import as_instant_ms, as_timeframe, settings_from
 from candleactors.errors import CandleactorsError
+from candleactors.klines.writers import write_csv, write_json
 from candleactors.model import Candle, Stream, Timeframe
-from candleactors.records import FIELDS, candle_record
 from candleactors.stores.sqlite import SqliteStore, open_sqlite
 
 _TABLE_ROWS = 30
@@ -127,15 +125,8 @@ def _print_table(candles: list[Candle]) -> None:
 
 
 def _print_csv(candles: list[Candle]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(FIELDS)
-    for candle in candles:
-        values = candle_record(candle).values()
-        writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
+    write_csv(candles, sys.stdout)
 
 
 def _print_json(candles: list[Candle]) -> None:
-    click.echo("[")
-    for number, candle in enumerate(candles, 1):
-        click.echo(json.dumps(candle_record(candle), ensure_ascii=False) + ("," if number < len(candles) else ""))
-    click.echo("]")
+    write_json(candles, sys.stdout)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from candleactors import venues
 from candleactors.config import load
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
@@ -40,6 +43,40 @@ def as_instant_ms(ctx: click.Context, param: click.Parameter, value: str | None)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1000)
+
+
+def as_optional_timeframe(ctx: click.Context, param: click.Parameter, value: str | None) -> Timeframe | None:
+    """Return the timeframe that `value` names, if any; a callback of click."""
+    return None if value is None else as_timeframe(ctx, param, value)
+
+
+def as_venue(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return `value` unless it is a misspelt venue; one without a feed may have files too. A callback of click."""
+    if value is None or value in venues.names():
+        return value
+    near = get_close_matches(value.lower(), venues.names(), n=1, cutoff=0.85)
+    if near or not value or ":" in value:
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise click.BadParameter(f'"{value}" is not a venue{hint}', ctx, param)
+    return value
+
+
+def of_files(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the arguments of a command that reads files of klines: what they are, and what they do not say."""
+    for add in (
+        click.option(
+            "--recorded-at",
+            "recorded_ms",
+            callback=as_instant_ms,
+            help="When the files were recorded: a last row that was over by then counts.",
+        ),
+        click.option("--timeframe", callback=as_optional_timeframe, help="The rows' timeframe, if the file hides it."),
+        click.option("--symbol", help="The rows' symbol, if the file hides it."),
+        click.option("--venue", callback=as_venue, help="The rows' venue, if the file hides it."),
+        click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path)),
+    ):
+        command = add(command)
+    return command
 
 
 def settings_from(config: Path | None) -> Settings:
