@@ -32,9 +32,9 @@ class Forgetful:
     async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
+    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
         await trio.lowlevel.checkpoint()
-        return {stream: minute_before(stream) for stream in streams}
+        return {stream: [minute_before(stream)] for stream in streams}
 
     async def candles(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import trio
@@ -26,13 +27,14 @@ from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
 from candleactors.errors import FeedClosed, UnknownVenue
 from candleactors.logs import default_logger
-from candleactors.model import Candle, Cursor, Stream
+from candleactors.model import Candle, Cursor, Stream, Timeframe
 from candleactors.settings import Settings
 from candleactors.stores.base import Store
 from candleactors.stores.sqlite import open_sqlite
 from candleactors.transport.clock import Clock, SystemClock
 from candleactors.transport.network import Network, TcpNetwork
 from candleactors.transport.rest import RestClient
+from candleactors.venues.sources import source_of
 
 CONFIG_OWNER = "config"
 """Owner of the interest that the settings declare."""
@@ -69,9 +71,10 @@ class Feed:
     ) -> tuple[Stream, ...]:
         """Declare that `owner` wants `streams`, given as values or written ``venue:symbol:timeframe``; return them.
 
-        Several owners may want the same stream; it goes when the last one has let go. Higher `priority` is served first
-        where a limit bites. The interest ends by itself after `expires_after_s`. Does not block: the streams start to
-        flow as soon as the venue allows.
+        A timeframe that the venue does not have, or that the settings list under ``derived``, is made from the symbol's
+        1m candles. Several owners may want the same stream; it goes when the last one has let go. Higher `priority` is
+        served first where a limit bites. The interest ends by itself after `expires_after_s`. Does not block: the
+        streams start to flow as soon as the venue allows.
 
         Raises `InvalidSymbol`, `InvalidTimeframe` or `UnknownVenue` where a venue can have no such stream, and then
         changes nothing. A symbol that looks right and does not exist is parked, see `status`.
@@ -156,12 +159,27 @@ class Feed:
         venue = self._venues.get(parsed.venue)
         if venue is None:
             raise UnknownVenue(f'"{parsed.venue}" is not a venue of this feed', nearest=next(iter(self._venues), None))
-        venue.codec.stream_name(parsed)
+        venue.codec.stream_name(self._parts.interest.carrier_of(parsed))
         return parsed
 
     def _check_open(self) -> None:
         if self._closed:
             raise FeedClosed("the feed has ended")
+
+
+def carriers(settings: Settings) -> Callable[[Stream], Stream]:
+    """Return what says which stream a venue is asked for to deliver another; it raises `InvalidTimeframe`."""
+
+    @cache
+    def source(venue: str, timeframe: Timeframe) -> Timeframe:
+        any_symbol = Stream(venue, "", timeframe)
+        return source_of(any_symbol, venues.codec(venue).rules, settings.venues[venue].derived).timeframe
+
+    def carrier_of(stream: Stream) -> Stream:
+        timeframe = source(stream.venue, stream.timeframe)
+        return stream if timeframe == stream.timeframe else Stream(stream.venue, stream.symbol, timeframe)
+
+    return carrier_of
 
 
 @asynccontextmanager
@@ -214,7 +232,7 @@ async def open_feed(
             network=used_network,
             clock=used_clock,
             rng=used_rng,
-            interest=Interest(limits, used_clock, journal.parked),
+            interest=Interest(limits, used_clock, journal.parked, carriers(chosen)),
             store=used_store,
             store_writer=writer,
             hub=Hub(chosen.subscriber),
@@ -222,7 +240,8 @@ async def open_feed(
         )
         feed = Feed(parts, clients)
         for name, venue in chosen.venues.items():
-            streams = [Stream(name, symbol, frame) for symbol in venue.symbols for frame in venue.timeframes]
+            frames = (*venue.timeframes, *venue.derived)
+            streams = [Stream(name, symbol, frame) for symbol in venue.symbols for frame in frames]
             feed.watch(streams, owner=CONFIG_OWNER)
         stack.callback(parts.hub.end)
         stack.callback(writer.close)

@@ -97,6 +97,8 @@ class VenueSettings:
     """In the venue's own spelling, for example ``BTCUSDT``."""
     timeframes: tuple[Timeframe, ...] = (Timeframe("1m"),)
     """Each symbol is watched in each of them."""
+    derived: tuple[Timeframe, ...] = ()
+    """Each symbol is delivered in each of them too, made from its 1m candles; ``2m..60m`` stands for all in between."""
     testnet: bool = False
     """Use the venue's test network."""
     websocket_url: str | None = field(default=None, validator=optional(origin("wss", "ws")))
@@ -131,6 +133,16 @@ class VenueSettings:
     """A longer message ends the connection."""
     unknown_symbols: str = field(default="refuse", validator=one_of("refuse", "park"))
     """At start: end with an error (``refuse``) or go on without them (``park``). At run time they are parked."""
+
+
+@frozen
+class AggregationSettings:
+    """How derived candles are kept right."""
+
+    warm_start_minutes: int = field(default=180, validator=at_least(0))
+    """At the start the derived candles of so many minutes are there before live ones follow."""
+    memory_minutes: int = field(default=20, validator=at_least(1))
+    """Corrections of candles so far back are worked in at once; for older ones the store is read."""
 
 
 @frozen
@@ -176,6 +188,7 @@ class Settings:
     store: StoreSettings = StoreSettings()
     health: HealthSettings = HealthSettings()
     repair: RepairSettings = RepairSettings()
+    aggregation: AggregationSettings = AggregationSettings()
     backoff: BackoffSettings = BackoffSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     subscriber: SubscriberSettings = SubscriberSettings()

@@ -1,10 +1,9 @@
-"""The sequencer between connections, store and hub: what is handed on, in which order, and what a restart keeps."""
+"""The sequencer between connections and the aggregator: what is handed on, in which order, and what a restart keeps."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import trio
@@ -12,19 +11,15 @@ from attrs import frozen
 from test_subscription import BTC, candle
 
 from candleactors.actors.delivery import Delivery
-from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, Fetched, Open, Opened, Wish
 from candleactors.actors.sequencer import Sequencer
-from candleactors.actors.store_writer import StoreWriter
-from candleactors.core.backoff import Backoff
 from candleactors.core.continuity import ContinuityRules
 from candleactors.core.fetch import Fetch
 from candleactors.core.sharding import ShardLimits
 from candleactors.core.venue_clock import VenueClock
 from candleactors.model import Candle, Source, Stream
-from candleactors.settings import BackoffSettings, StoreSettings, SubscriberSettings
 from candleactors.transport.clock import VirtualClock
 from candleactors.venues import codec
 from candleactors.venues.base import Decoded
@@ -64,14 +59,10 @@ class Bench:
         self.interest = Interest({"binance-spot": ShardLimits(10, 1)}, clock)
         self.interest.watch("test", [BTC])
         self.wishes: Mailbox[Wish] = Mailbox(100)
-        self.hub = Hub(SubscriberSettings())
-        no_store: Any = None
-        self.writer = StoreWriter(
-            no_store, StoreSettings(), Backoff(BackoffSettings(), lambda: 0.5), lambda trouble: None
-        )
+        self.deliveries: Mailbox[Delivery] = Mailbox(3)
         self.sequencer = Sequencer(
             codec("binance-spot"), ContinuityRules(), clock=clock, venue_clock=VenueClock(), interest=self.interest,
-            store=self.writer, hub=self.hub, wishes=self.wishes,
+            deliveries=self.deliveries, wishes=self.wishes,
         )  # fmt: skip
 
     async def follow(self, resume_after: int) -> None:
@@ -93,7 +84,7 @@ class Bench:
         assert self.sequencer.mailbox.offer(Batch(decoded, 0))
 
     def delivered(self) -> list[Delivery]:
-        return self.hub.mailbox.take_all()
+        return self.deliveries.take_all()
 
 
 @asynccontextmanager
@@ -123,25 +114,13 @@ async def test_no_forming_candle_after_the_close_of_its_interval(autojump_clock:
         assert list(delivery.forming) == [BTC]
 
 
-async def test_the_store_is_told_before_the_hub(autojump_clock: object) -> None:
-    bench = Bench()
-    async with running(bench):
-        await bench.follow(8)
-        while bench.hub.mailbox.offer(Delivery()):
-            pass
-        bench.tell(closed=9)
-        await trio.sleep(1)
-        assert bench.writer.mailbox.take_all() == [[(BTC, candle(9))]]
-        assert bench.delivered()[-1].events == [(BTC, candle(9))]
-
-
 async def test_what_was_being_delivered_is_delivered_by_the_next_life(autojump_clock: object) -> None:
-    """Cancelled between store and hub, and restarted."""
+    """Cancelled while its reader was slow, and restarted."""
     bench = Bench()
     with trio.CancelScope() as scope:
         async with running(bench):
             await bench.follow(8)
-            while bench.hub.mailbox.offer(Delivery()):
+            while bench.deliveries.offer(Delivery()):
                 pass
             bench.tell(closed=9)
             await trio.sleep(1)

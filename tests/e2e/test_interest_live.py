@@ -144,7 +144,7 @@ async def test_watching_the_impossible_changes_nothing(autojump_clock: object, t
     async with open_world(tmp_path) as world:
         async with world.feed() as feed:
             for wrong, error in (
-                (f"{SPOT}:BTCUSDT:7m", InvalidTimeframe),
+                (f"{SPOT}:BTCUSDT:7x", InvalidTimeframe),
                 (f"{SPOT}:btcusdt:1m", InvalidSymbol),
                 ("nowhere:BTCUSDT:1m", UnknownVenue),
             ):

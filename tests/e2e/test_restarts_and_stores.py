@@ -38,8 +38,9 @@ class BadStore:
             raise StoreUnavailable("the disk is full")
         await self._store.write(candles, gaps)
 
-    async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
-        return await self._store.latest(streams)
+    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
+        self._check()
+        return await self._store.tails(streams, start_ms)
 
     async def candles(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Candle]:
         self._check()

@@ -1,21 +1,40 @@
-"""What the sequencer hands on: events in order, and forming candles that may still be conflated away."""
+"""What goes to the store and the subscribers: events in order, and forming candles that may still be conflated away."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from attrs import define, field
 
-from candleactors.model import Event, Stream
-from candleactors.venues.base import WireCandle
+from candleactors.model import Candle, Event, Stream
 
-Forming: TypeAlias = tuple[WireCandle, int]
-"""A forming candle as it came off the wire, and when it was received (ms). A tuple, since most are never looked at."""
+
+class FormingCandle(Protocol):
+    """A forming candle that is only made when somebody reads it."""
+
+    @property
+    def open_time_ms(self) -> int: ...
+
+    def to_candle(self, stream: Stream, received_ms: int) -> Candle | None:
+        """Return the candle, ``None`` if it is out of date; raises `MalformedMessage` where it is impossible."""
+        ...
+
+
+Forming: TypeAlias = tuple[FormingCandle, int]
+"""A forming candle and when it was received (ms). A tuple, since most are never looked at."""
 
 
 @define
 class Delivery:
-    """One step of a venue's sequencer. `events` are in order per stream; `forming` holds the newest of each stream."""
+    """One step of a venue's sequencer or aggregator. `events` are in order per stream; `forming` holds the newest of
+    each stream."""
 
     events: list[tuple[Stream, Event]] = field(factory=list)
     forming: dict[Stream, Forming] = field(factory=dict)
+
+    def add(self, stream: Stream, event: Event) -> None:
+        """Append an event; a forming candle it overtakes is not delivered after it."""
+        self.events.append((stream, event))
+        forming = self.forming.get(stream)
+        if forming is not None and isinstance(event, Candle) and forming[0].open_time_ms <= event.open_time_ms:
+            del self.forming[stream]

@@ -29,6 +29,8 @@ class Hub:
         self._settings = settings
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._in_hand: list[Delivery] = []
+        self.forming_version = 0
+        """Grows whenever there may be new readers of forming candles."""
         self.lagged = 0
         """Readers cut off so far."""
 
@@ -52,7 +54,12 @@ class Hub:
         """Return a subscription that receives everything delivered from now on."""
         subscription = Subscription(streams, self._settings, forming=forming, replay=replay)
         self._subscriptions.add(subscription)
+        self.forming_version += forming
         return subscription
+
+    def wants_forming(self, stream: Stream) -> bool:
+        """Whether somebody reads the forming candles of `stream`."""
+        return any(subscription.wants_forming(stream) for subscription in self._subscriptions)
 
     def end(self) -> None:
         """End every subscription, once the actor has ended for good: readers get what is left, then the end."""

@@ -31,8 +31,11 @@ class Interest:
         limits: Mapping[str, ShardLimits],
         clock: Clock,
         on_parked: Callable[[Stream, str], None] = lambda stream, reason: None,
+        carrier_of: Callable[[Stream], Stream] = lambda stream: stream,
     ) -> None:
-        self._registry = Registry(limits)
+        self._registry = Registry(limits, carrier_of)
+        self.carrier_of = carrier_of
+        """Returns the stream that is subscribed to deliver another."""
         self._on_parked = on_parked
         self._clock = clock
         self._versions = dict.fromkeys(limits, 0)
@@ -100,8 +103,12 @@ class Interest:
         self._announce([venue])
 
     def desired(self, venue: str) -> tuple[Stream, ...]:
-        """Return the streams wanted of a venue, highest priority first, without the parked."""
+        """Return the streams to subscribe at a venue, highest priority first, without the parked."""
         return self._registry.desired(venue)
+
+    def derived(self, venue: str) -> dict[Stream, tuple[Stream, ...]]:
+        """Return what is to be made from a venue's streams, by the stream it is made from."""
+        return self._registry.derived(venue)
 
     def plan(self, venue: str) -> ShardPlan:
         """Return the venue's live plan, to read."""

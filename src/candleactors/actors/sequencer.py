@@ -8,14 +8,12 @@ from attrs import asdict, define
 
 from candleactors.actors.child import ChildContext
 from candleactors.actors.delivery import Delivery
-from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, Fetched, Open, Opened, SequencerMessage, Wish
-from candleactors.actors.store_writer import StoreWriter
 from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules
 from candleactors.core.venue_clock import VenueClock
-from candleactors.model import Candle, Event, Gap, Revision, Stream
+from candleactors.model import Event, Gap, Revision, Stream
 from candleactors.transport.clock import Clock
 from candleactors.venues.base import Codec
 
@@ -39,8 +37,8 @@ class SequencerCounters:
 class Sequencer:
     """Follows every desired stream of a venue, whatever connection its messages come from.
 
-    What is deliverable goes to the store writer first and then to the hub, so that whatever a subscriber has seen is on
-    its way to the store. What is missing is asked for through `wishes`; the answers come to `mailbox`.
+    What is deliverable goes to `deliveries`. What is missing is asked for through `wishes`; the answers come to
+    `mailbox`.
     """
 
     def __init__(
@@ -51,8 +49,7 @@ class Sequencer:
         clock: Clock,
         venue_clock: VenueClock,
         interest: Interest,
-        store: StoreWriter,
-        hub: Hub,
+        deliveries: Mailbox[Delivery],
         wishes: Mailbox[Wish],
     ) -> None:
         self.mailbox: Mailbox[SequencerMessage] = Mailbox(CAPACITY)
@@ -62,8 +59,7 @@ class Sequencer:
         self._clock = clock
         self._venue_clock = venue_clock
         self._interest = interest
-        self._store = store
-        self._hub = hub
+        self._deliveries = deliveries
         self._wishes = wishes
         self._followed: dict[str, Continuity] = {}
         self._opening: dict[Stream, float] = {}  # streams to follow, to when the store was asked about them
@@ -198,10 +194,8 @@ class Sequencer:
 
     async def _deliver(self, delivery: Delivery) -> None:
         self._outbox = delivery
-        if delivery.events:
-            await self._store.mailbox.put(delivery.events)
         if delivery.events or delivery.forming:
-            await self._hub.mailbox.put(delivery)
+            await self._deliveries.put(delivery)
         self._outbox = None
         for stream, event in delivery.events:
             if not isinstance(event, Revision):
@@ -213,9 +207,5 @@ class Sequencer:
 
 
 def _add(stream: Stream, events: list[Event], delivery: Delivery) -> None:
-    """Append `events`; a forming candle they overtake is not delivered after them."""
     for event in events:
-        delivery.events.append((stream, event))
-        forming = delivery.forming.get(stream)
-        if forming is not None and isinstance(event, Candle) and forming[0].open_time_ms <= event.open_time_ms:
-            del delivery.forming[stream]
+        delivery.add(stream, event)

@@ -51,6 +51,10 @@ class VenueStatus:
     parked: dict[str, str]
     followed: int
     repairing: int
+    derived: int
+    """Streams made from others."""
+    cold: int
+    """Sources whose derived candles are yet to be built from the store."""
     clock_offset_ms: int | None
     messages: int
     rejected: int
@@ -142,6 +146,8 @@ def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: 
         parked={str(stream): reason for stream, reason in interest.parked.items()},
         followed=venue.sequencer.followed,
         repairing=len(venue.sequencer.repairing),
+        derived=interest.derived,
+        cold=venue.aggregator.cold,
         clock_offset_ms=venue.clock.offset_ms(now_s, wall_ms),
         messages=counters.messages,
         rejected=counters.rejected,

@@ -76,6 +76,10 @@ class Subscription:
         """Events waiting to be read, forming candles aside."""
         return len(self._events)
 
+    def wants_forming(self, stream: Stream) -> bool:
+        """Whether this reader is to be given the forming candles of `stream`."""
+        return self._wants_forming and self.live and (self._streams is None or stream in self._streams)
+
     @property
     def live(self) -> bool:
         """Whether the feed still delivers here."""
@@ -220,9 +224,12 @@ class Subscription:
             forming, self._forming = self._forming, {}
             for stream, (wire, received_ms) in forming.items():
                 try:
-                    ready.append(wire.to_candle(stream, received_ms))
+                    candle = wire.to_candle(stream, received_ms)
                 except MalformedMessage:
                     self.malformed += 1
+                else:
+                    if candle is not None:
+                        ready.append(candle)
         return ready
 
     def _is_news(self, stream: Stream, event: Event) -> bool:

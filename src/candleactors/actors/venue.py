@@ -8,6 +8,7 @@ from functools import partial
 
 from attrs import frozen
 
+from candleactors.actors.aggregator import Aggregator
 from candleactors.actors.backfill import CAPACITY as WISHES
 from candleactors.actors.backfill import Backfill, RestTrouble
 from candleactors.actors.budget import VenueBudget
@@ -28,13 +29,15 @@ from candleactors.actors.supervisor import Supervisor
 from candleactors.core.backoff import Backoff
 from candleactors.core.continuity import ContinuityRules
 from candleactors.core.venue_clock import VenueClock
+from candleactors.errors import StoreUnavailable
+from candleactors.model import DAY_MS, MINUTE_MS
 from candleactors.settings import Settings
 from candleactors.stores.base import Store
 from candleactors.transport.clock import Clock
 from candleactors.transport.network import Network
 from candleactors.transport.rest import RestClient
 from candleactors.transport.websocket import WebSocket, open_websocket
-from candleactors.venues.base import Codec
+from candleactors.venues.base import Codec, VenueRules
 
 
 @frozen
@@ -66,7 +69,7 @@ class FeedParts:
 
 
 class Venue:
-    """One venue's actors, put together. The tree is ``rest_for_one`` over the sequencer and ``sources``.
+    """One venue's actors, put together. The tree is ``rest_for_one`` over aggregator, sequencer and ``sources``.
 
     `rest_client` belongs to the caller and must be open while the venue runs.
     """
@@ -84,10 +87,19 @@ class Venue:
             rest_weight_per_minute=venue_settings.rest_weight_per_minute or rules.rest_weight_per_minute,
         )
         self.rest = VenueRest(codec, rest_client, self.budget, parts.clock, self.clock)
+        self.aggregator = Aggregator(
+            self.name,
+            settings.aggregation,
+            interest=parts.interest,
+            store=parts.store,
+            writer=parts.store_writer,
+            hub=parts.hub,
+            on_trouble=self._note_store_trouble,
+        )
         self.sequencer = Sequencer(
             codec,
             ContinuityRules(
-                history=settings.repair.history,
+                history=history(rules, settings),
                 close_grace_s=settings.health.close_grace_s,
                 deadline_s=settings.repair.deadline_s,
                 verify_interval_s=settings.repair.verify_interval_s or None,
@@ -96,8 +108,7 @@ class Venue:
             clock=parts.clock,
             venue_clock=self.clock,
             interest=parts.interest,
-            store=parts.store_writer,
-            hub=parts.hub,
+            deliveries=self.aggregator.mailbox,
             wishes=wishes,
         )
         backfill = Backfill(
@@ -143,6 +154,7 @@ class Venue:
         self._tree = self._supervisor(
             self.name,
             Strategy.REST_FOR_ONE,
+            ChildSpec("aggregator", self.aggregator.run),
             ChildSpec("sequencer", self.sequencer.run),
             self._sources.spec("sources"),
         )
@@ -192,6 +204,9 @@ class Venue:
             excerpt=rejections.first.excerpt,
         )
 
+    def _note_store_trouble(self, error: StoreUnavailable) -> None:
+        self._parts.journal.note("warning", "derived candles wait for the store", self.name, error=str(error))
+
     def _note_trouble(self, trouble: RestTrouble) -> None:
         self._parts.journal.note(
             "warning",
@@ -200,6 +215,17 @@ class Venue:
             stream=None if trouble.stream is None else str(trouble.stream),
             error=str(trouble.error),
         )
+
+
+def history(rules: VenueRules, settings: Settings) -> int:
+    """Return how many candles a stream begins with: enough for the warm start of what is derived from it."""
+    derived = settings.venues[rules.venue].derived
+    if not derived:
+        return settings.repair.history
+    # Beyond a day only the running interval counts, which is for the store or an import to know.
+    longest_ms = max(min(timeframe.nominal_ms, DAY_MS) for timeframe in derived)
+    warm = settings.aggregation.warm_start_minutes + longest_ms // MINUTE_MS
+    return min(max(settings.repair.history, warm), rules.klines_limit - 1)
 
 
 def websocket_base(codec: Codec, settings: Settings) -> str:

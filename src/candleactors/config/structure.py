@@ -116,6 +116,23 @@ def _timeframe(value: Any, _: Any) -> Timeframe:
     return Timeframe(_str(value, str))
 
 
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        hint = f"; write [{quoted(value)}]" if isinstance(value, str) else ""
+        raise ConfigError(f"{quoted(value)} is not a list{hint}")
+    return value
+
+
+def _timeframes(value: Any, _: Any) -> tuple[Timeframe, ...]:
+    found: list[Timeframe] = []
+    for index, item in enumerate(_list(value)):
+        try:
+            found += Timeframe.expand(_str(item, str))
+        except ConfigError as error:
+            raise _first(error, f"[{index}]") from None
+    return tuple(found)
+
+
 def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     hooks: tuple[tuple[Any, _Hook], ...] = (
@@ -135,10 +152,8 @@ def _make_converter() -> Converter:
         element = get_args(wanted)[0]
 
         def hook(value: Any, _: Any) -> Any:
-            if not isinstance(value, list):
-                hint = f"; write [{quoted(value)}]" if isinstance(value, str) else ""
-                raise ConfigError(f"{quoted(value)} is not a list{hint}")
-            return tuple(_located(converter, item, element, f"[{index}]") for index, item in enumerate(value))
+            items = enumerate(_list(value))
+            return tuple(_located(converter, item, element, f"[{index}]") for index, item in items)
 
         return hook
 
@@ -153,6 +168,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(attrs.has, table_hook)
     converter.register_structure_hook_factory(_is_container(dict), named_tables_hook)
     converter.register_structure_hook_factory(_is_container(tuple), list_hook)
+    converter.register_structure_hook_factory(lambda wanted: wanted == tuple[Timeframe, ...], lambda _: _timeframes)
     converter.register_structure_hook_factory(lambda wanted: optional_of(wanted) is not None, optional_hook)
     for plain, hook in hooks:
         converter.register_structure_hook(plain, hook)

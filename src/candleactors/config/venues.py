@@ -11,6 +11,7 @@ from candleactors.model import Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
 from candleactors.validators import quoted
 from candleactors.venues.base import Codec, VenueRules
+from candleactors.venues.sources import source_of
 
 _SEPARATORS: Final = str.maketrans("", "", "/-_:. ")
 
@@ -25,6 +26,7 @@ def check_venues(settings: Settings) -> None:
             known = "" if error.nearest else f"; there are {', '.join(venues.names())}"
             raise ConfigError(error.problem + known, key=key, nearest=error.nearest) from None
         _check_timeframes(codec.rules, venue, key)
+        _check_derived(codec.rules, venue, key)
         _check_symbols(codec, venue, key)
         _check_limits(codec.rules, venue, key)
 
@@ -42,6 +44,18 @@ def _check_timeframes(rules: VenueRules, venue: VenueSettings, key: str) -> None
                 nearest=str(_nearest_timeframe(timeframe, rules.timeframes)),
             )
     _check_twice(venue.timeframes, key)
+
+
+def _check_derived(rules: VenueRules, venue: VenueSettings, key: str) -> None:
+    key = f"{key}.derived"
+    for timeframe in venue.derived:
+        if timeframe in venue.timeframes:
+            raise ConfigError(f"{timeframe} is among the timeframes taken from the venue already", key=key)
+        try:
+            source_of(Stream(rules.venue, "", timeframe), rules, venue.derived)
+        except InvalidTimeframe as error:
+            raise InvalidTimeframe(error.problem, key=key, nearest=error.nearest) from None
+    _check_twice(venue.derived, key)
 
 
 def _nearest_timeframe(wanted: Timeframe, native: Iterable[Timeframe]) -> Timeframe:

@@ -24,10 +24,6 @@ class Store(Protocol):
         """
         ...
 
-    async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
-        """Return the newest closed candle of each stream that has one."""
-        ...
-
     async def candles(
         self,
         stream: Stream,
@@ -39,6 +35,13 @@ class Store(Protocol):
     ) -> list[Candle]:
         """Return the candles opening in [`start_ms`, `end_ms`], ascending, at most `limit`: the oldest ones, or the
         newest ones if `newest`."""
+        ...
+
+    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
+        """Return the closed candles of each stream that open at or after `start_ms`, ascending; or else its newest one.
+
+        What has none is left out.
+        """
         ...
 
     async def gaps(self, stream: Stream) -> list[Gap]:

@@ -112,6 +112,9 @@ SELECT_RANGE: Final = f"""
     SELECT open_time_ms, {", ".join(_FIELDS)} FROM candle
     WHERE stream = {_STREAM_ID} AND open_time_ms BETWEEN ? AND ? ORDER BY open_time_ms
 """
+SELECT_SOME: Final = f"""
+    SELECT open_time_ms, {", ".join(_FIELDS)} FROM candle WHERE stream = {_STREAM_ID} AND open_time_ms IN ({{}})
+"""
 SELECT_LATEST: Final = f"""
     SELECT open_time_ms, {", ".join(_FIELDS)} FROM candle
     WHERE stream = {_STREAM_ID} AND closed = 1 ORDER BY open_time_ms DESC LIMIT 1

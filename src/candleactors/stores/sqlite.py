@@ -26,22 +26,26 @@ from candleactors.errors import LocalProtocolError, StoreUnavailable
 from candleactors.model import Candle, Gap, Stream
 from candleactors.stores import schema
 from candleactors.stores.gaps import cover, fill
+from candleactors.stores.merging import Tally, merged
 
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S: Final = 10.0
 _CHECKPOINT_PAGES: Final = 4_000
 """A minute's close of 1,000 streams touches as many pages; a checkpoint after each cost a third more time."""
+_MOST_PARAMETERS: Final = 500
 _FIRST_MS: Final = -(1 << 63)
 _LAST_MS: Final = (1 << 63) - 1
 
 
 @asynccontextmanager
 async def open_sqlite(
-    path: Path, *, threaded: bool = True, read_only: bool = False, busy_timeout_s: float = 2.0
+    path: Path, *, threaded: bool = True, read_only: bool = False, guest: bool = False, busy_timeout_s: float = 2.0
 ) -> AsyncIterator[SqliteStore]:
     """Open the store at `path` for the body of ``async with``; see `SqliteStore.open`."""
-    store = await SqliteStore.open(path, threaded=threaded, read_only=read_only, busy_timeout_s=busy_timeout_s)
+    store = await SqliteStore.open(
+        path, threaded=threaded, read_only=read_only, guest=guest, busy_timeout_s=busy_timeout_s
+    )
     try:
         yield store
     finally:
@@ -53,8 +57,9 @@ class SqliteStore:
 
     One connection writes, another reads, so that a long query never delays the writer; each is used by one call at a
     time and is opened anew after any failure. Any number of other processes may read meanwhile (`read_only`), but only
-    one may write: it holds a lock on ``<path>.lock``. Calls block a worker thread, not the event loop. A cancelled
-    call waits until its thread is done, at most about `busy_timeout_s`; a cancelled `write` has written all or nothing.
+    one may be the writer: it holds a lock on ``<path>.lock``. A `guest` writes beside it, in short transactions for
+    which the writer waits. Calls block a worker thread, not the event loop. A cancelled call waits until its thread is
+    done, at most about `busy_timeout_s`; a cancelled `write` has written all or nothing.
     """
 
     def __init__(self, path: Path, *, threaded: bool, read_only: bool, busy_timeout_s: float) -> None:
@@ -67,18 +72,25 @@ class SqliteStore:
 
     @classmethod
     async def open(
-        cls, path: Path, *, threaded: bool = True, read_only: bool = False, busy_timeout_s: float = 2.0
+        cls,
+        path: Path,
+        *,
+        threaded: bool = True,
+        read_only: bool = False,
+        guest: bool = False,
+        busy_timeout_s: float = 2.0,
     ) -> SqliteStore:
         """Return the store at `path`, created if there is none; the caller owns it and calls `aclose`.
 
-        `threaded=False` works inline and blocks the event loop: for tests in virtual time. `busy_timeout_s` is how long
-        a call waits for another process's lock. Raises `StoreUnavailable` where the file cannot be opened, is damaged
-        or has another writer, and `ConfigError` where it is not a store or is one of a newer version.
+        `threaded=False` works inline and blocks the event loop: for tests in virtual time, and for commands. A `guest`
+        does not take the writer's lock. `busy_timeout_s` is how long a call waits for another process's lock. Raises
+        `StoreUnavailable` where the file cannot be opened, is damaged or has another writer, and `ConfigError` where it
+        is not a store or is one of a newer version.
         """
         store = cls(path, threaded=threaded, read_only=read_only, busy_timeout_s=busy_timeout_s)
         try:
             if store._writer is not None:
-                store._lock = _WriterLock(path)
+                store._lock = None if guest else _WriterLock(path)
                 await store._run(store._writer, lambda connection: None)
             await store._run(store._reader, lambda connection: None)
         except BaseException:
@@ -92,16 +104,30 @@ class SqliteStore:
             raise LocalProtocolError("the store was opened for reading only")
         await self._run(self._writer, functools.partial(_write, candles=candles, gaps=gaps))
 
-    async def latest(self, streams: Iterable[Stream]) -> dict[Stream, Candle]:
-        """Return the newest closed candle of each stream that has one."""
+    async def merge(self, candles: Sequence[Candle], *, corrects: bool) -> dict[Stream, Tally]:
+        """Merge closed candles in one transaction, none twice; return what became of them, see `merging.merged`.
+
+        Merging the same candles again changes nothing. Every candle that is new takes its interval out of the gaps.
+        """
+        if self._writer is None:
+            raise LocalProtocolError("the store was opened for reading only")
+        return await self._run(self._writer, functools.partial(_merge, candles=candles, corrects=corrects))
+
+    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
+        """Return the closed candles of each stream that open at or after `start_ms`, or else its newest one."""
         wanted = list(streams)
 
-        def query(connection: sqlite3.Connection) -> dict[Stream, Candle]:
+        def query(connection: sqlite3.Connection) -> dict[Stream, list[Candle]]:
             found = {}
             for stream in wanted:
-                row = connection.execute(schema.SELECT_LATEST, schema.stream_key(stream)).fetchone()
-                if row is not None:
-                    found[stream] = schema.to_candle(stream, row)
+                key = schema.stream_key(stream)
+                rows = connection.execute(f"{schema.SELECT_RANGE} ASC", (*key, start_ms, _LAST_MS)).fetchall()
+                candles = [candle for candle in (schema.to_candle(stream, row) for row in rows) if candle.closed]
+                if not candles:
+                    rows = connection.execute(schema.SELECT_LATEST, key).fetchall()
+                    candles = [schema.to_candle(stream, row) for row in rows]
+                if candles:
+                    found[stream] = candles
             return found
 
         return await self._run(self._reader, query)
@@ -250,13 +276,48 @@ class _WriterLock:
 
 def _write(connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
     connection.execute("BEGIN IMMEDIATE")
+    _upsert(connection, candles, gaps)
+    connection.execute("COMMIT")
+
+
+def _upsert(connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
     ids = _stream_ids(connection, {candle.stream for candle in candles} | {gap.stream for gap in gaps})
     rows = [schema.to_row(ids[candle.stream], candle) for candle in candles]
     # Neighbours share pages. The sort is stable, so that the later write of one interval stays the later.
     rows.sort(key=operator.itemgetter(0, 1))
     connection.executemany(schema.UPSERT, rows)
     _write_gaps(connection, ids, candles, gaps)
+
+
+def _merge(connection: sqlite3.Connection, candles: Sequence[Candle], corrects: bool) -> dict[Stream, Tally]:
+    by_stream: defaultdict[Stream, list[Candle]] = defaultdict(list)
+    for candle in candles:
+        by_stream[candle.stream].append(candle)
+    connection.execute("BEGIN IMMEDIATE")
+    tallies: dict[Stream, Tally] = {}
+    written: list[Candle] = []
+    for stream, group in by_stream.items():
+        stored = _select_some(connection, stream, [candle.open_time_ms for candle in group])
+        tally = tallies[stream] = Tally()
+        for candle in group:
+            outcome, merger = merged(stored.get(candle.open_time_ms), candle, corrects=corrects)
+            tally.count(outcome)
+            if merger is not None:
+                written.append(merger)
+    if written:
+        _upsert(connection, written, ())
     connection.execute("COMMIT")
+    return tallies
+
+
+def _select_some(connection: sqlite3.Connection, stream: Stream, open_times_ms: list[int]) -> dict[int, Candle]:
+    found = {}
+    for first in range(0, len(open_times_ms), _MOST_PARAMETERS):
+        wanted = open_times_ms[first : first + _MOST_PARAMETERS]
+        statement = schema.SELECT_SOME.format(", ".join("?" * len(wanted)))
+        for row in connection.execute(statement, (*schema.stream_key(stream), *wanted)):
+            found[row[0]] = schema.to_candle(stream, row)
+    return found
 
 
 def _stream_ids(connection: sqlite3.Connection, streams: Iterable[Stream]) -> dict[Stream, int]:

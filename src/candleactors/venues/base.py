@@ -48,6 +48,8 @@ class VenueRules:
     rest_weight_per_minute: int
     klines_limit: int
     """Most rows of one REST answer."""
+    drifting: frozenset[Timeframe] = frozenset()
+    """Native timeframes that begin on another day for each symbol, so that they cannot be made from shorter ones."""
     assumed: frozenset[str] = frozenset()
     """Limits named here are not documented by the venue: they are our defaults, which settings may exceed."""
 

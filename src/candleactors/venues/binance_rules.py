@@ -23,6 +23,8 @@ _MINUTES_AND_LONGER: Final = tuple(
     map(Timeframe, ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"))
 )
 
+# Three days are counted from a symbol's first day of trading. Seen at spot; not known of futures.
+_DRIFTING: Final = frozenset({Timeframe("3d")})
 # Binance documents no bound on the names of one SUBSCRIBE. Client libraries in wide use send up to 250.
 _NAMES_PER_REQUEST: Final = 200
 
@@ -65,6 +67,7 @@ SPOT: Final = Market(
         server_ping_s=20.0,
         rest_weight_per_minute=6000,
         klines_limit=1000,
+        drifting=_DRIFTING,
         assumed=frozenset({"max_names_per_request"}),
     ),
     websocket_path="/stream",
@@ -90,6 +93,7 @@ USDM: Final = Market(
         server_ping_s=180.0,
         rest_weight_per_minute=2400,
         klines_limit=1500,
+        drifting=_DRIFTING,
         assumed=frozenset({"max_names_per_request", "connects"}),
     ),
     # Klines belong to the "market" route. The route-less address of old acknowledges them and stays silent.

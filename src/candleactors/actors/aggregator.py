@@ -1,0 +1,280 @@
+"""The aggregator: derived candles of all symbols of one venue, between the sequencer and those who take deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import trio
+from attrs import define
+
+from candleactors.actors.child import ChildContext
+from candleactors.actors.delivery import Delivery, Forming
+from candleactors.actors.hub import Hub
+from candleactors.actors.interest import Interest
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.core.cascade import cascade
+from candleactors.core.derivation import Derivation, Derived
+from candleactors.core.warm_start import begins_ms, news
+from candleactors.errors import StoreUnavailable
+from candleactors.model import MINUTE_MS, Candle, Gap, Revision, Stream
+from candleactors.settings import AggregationSettings
+from candleactors.stores.base import Store
+
+CAPACITY = 256
+"""Deliveries waiting at most; while there are so many, the sequencer waits."""
+_LOOK_EVERY_S = 0.25
+_WARM_AGAIN_S = 1.0  # after the store could not be read
+_FAR_MS = 2**53
+
+
+@define
+class AggregatorCounters:
+    """What happened since the feed began."""
+
+    derived: int = 0
+    """Derived candles, gaps and revisions handed on."""
+    warm_starts: int = 0
+    """Times a symbol's derived candles were built from the store."""
+
+
+class _Constituent:
+    """The forming source candle that several derived ones contain, made once."""
+
+    __slots__ = ("_candle", "_forming", "_source", "expected_ms")
+
+    def __init__(self, source: Stream, expected_ms: int, forming: Forming) -> None:
+        self.expected_ms = expected_ms
+        self._source = source
+        self._forming = forming
+        self._candle: Candle | None = None
+
+    def candle(self) -> Candle | None:
+        if self._candle is None:
+            wire, received_ms = self._forming
+            self._candle = wire.to_candle(self._source, received_ms)
+        return self._candle
+
+
+class _FormingDerived:
+    """A derived candle that is forming; out of date as soon as another constituent has closed."""
+
+    __slots__ = ("_constituent", "_derivation", "_number", "open_time_ms")
+
+    def __init__(self, derivation: Derivation, number: int, open_time_ms: int, constituent: _Constituent) -> None:
+        self.open_time_ms = open_time_ms
+        self._derivation = derivation
+        self._number = number
+        self._constituent = constituent
+
+    def to_candle(self, stream: Stream, received_ms: int) -> Candle | None:
+        """See `FormingCandle.to_candle`."""
+        if self._derivation.expected_ms != self._constituent.expected_ms:
+            return None
+        return self._derivation.forming(self._number, self._constituent.candle())
+
+
+class Aggregator:
+    """Adds to every delivery of the sequencer what derives from it, and hands it on as one.
+
+    All of a boundary, whatever the number of symbols and timeframes, is one step: first to the store writer and then to
+    the hub, so that whatever a subscriber has seen is on its way to the store. A symbol's derived candles are first
+    built from the store, which holds all that was delivered: at the start, when other timeframes are wanted, after a
+    correction of something long past, and after this actor was restarted. What the store has is not said again.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        settings: AggregationSettings,
+        *,
+        interest: Interest,
+        store: Store,
+        writer: StoreWriter,
+        hub: Hub,
+        on_trouble: Callable[[StoreUnavailable], None],
+    ) -> None:
+        self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
+        self.counters = AggregatorCounters()
+        self._venue = venue
+        self._settings = settings
+        self._interest = interest
+        self._store = store
+        self._writer = writer
+        self._hub = hub
+        self._on_trouble = on_trouble
+        self._wanted: dict[Stream, tuple[Stream, ...]] = {}
+        self._derivations: dict[Stream, Derivation] = {}
+        # Sources to build from the store, from when on at the latest; and those of them that have something new there.
+        self._cold: dict[Stream, int | None] = {}
+        self._due: dict[Stream, None] = {}
+        self._forming: dict[Stream, list[tuple[int, Stream]]] = {}
+        # What outlives a restart of the actor: what it had taken out of the mailbox, and what it was handing on.
+        self._in_hand: list[Delivery] = []
+        self._outbox: Delivery | None = None
+
+    async def run(self, context: ChildContext) -> None:
+        """Aggregate until asked to stop, then what is left in the mailbox."""
+        if self._outbox is not None:
+            await self._deliver(self._outbox)
+        self._wanted, self._derivations, self._forming, self._cold, self._due = {}, {}, {}, {}, {}
+        versions, look_at_s, warm_at_s = (-1, -1), trio.current_time(), 0.0
+        async with self.mailbox.attended(context.stopping):
+            context.started()
+            while not context.stopping.is_set():
+                self._in_hand += await self.mailbox.drain(look_at_s)
+                now_s = trio.current_time()
+                if now_s >= look_at_s:
+                    look_at_s = now_s + _LOOK_EVERY_S
+                    versions = self._reconcile(versions)
+                await self._aggregate()
+                if self._due and now_s >= warm_at_s and not await self._warm_up():
+                    warm_at_s = now_s + _WARM_AGAIN_S
+        self._in_hand += self.mailbox.take_all()
+        await self._aggregate()
+
+    @property
+    def derived(self) -> int:
+        """How many streams are derived."""
+        return sum(len(derivation.streams) for derivation in self._derivations.values())
+
+    @property
+    def cold(self) -> int:
+        """How many sources wait for their derived candles to be built from the store."""
+        return len(self._cold)
+
+    def _reconcile(self, versions: tuple[int, int]) -> tuple[int, int]:
+        """Derive what is wanted and nothing else; return the versions of what was looked at."""
+        current = self._interest.version(self._venue), self._hub.forming_version
+        if current[0] != versions[0]:
+            wanted = self._interest.derived(self._venue)
+            for source in [source for source in self._wanted if wanted.get(source) != self._wanted[source]]:
+                for state in (self._derivations, self._cold, self._due):
+                    state.pop(source, None)
+            for source, streams in wanted.items():
+                if self._wanted.get(source) != streams:
+                    self._cold[source] = self._due[source] = None
+            self._wanted = wanted
+        if current != versions:
+            self._forming = {source: self._formed(derivation) for source, derivation in self._derivations.items()}
+        return current
+
+    def _formed(self, derivation: Derivation) -> list[tuple[int, Stream]]:
+        """Return the streams whose forming candles somebody reads, with their numbers."""
+        wants = self._hub.wants_forming
+        return [(number, stream) for number, stream in enumerate(derivation.streams) if wants(stream)]
+
+    async def _aggregate(self) -> None:
+        """Hand on what is in hand, with what derives from it."""
+        if not self._in_hand:
+            return
+        outgoing = Delivery()
+        for delivery in self._in_hand:
+            for stream, event in delivery.events:
+                outgoing.add(stream, event)
+                if (derivation := self._derivations.get(stream)) is not None:
+                    self._derive(derivation, event, outgoing)
+                elif stream in self._cold:
+                    self._due[stream] = None
+            for stream, forming in delivery.forming.items():
+                outgoing.forming[stream] = forming
+                if formed := self._forming.get(stream):
+                    self._add_forming(self._derivations[stream], formed, forming, outgoing)
+        self._outbox, self._in_hand = outgoing, []
+        await self._deliver(outgoing)
+
+    def _derive(self, derivation: Derivation, event: Candle | Gap | Revision, outgoing: Delivery) -> None:
+        if isinstance(event, Gap):
+            derived = derivation.on_gap(event)
+        else:
+            candle = event.candle if isinstance(event, Revision) else event
+            if not derivation.remembers(candle.open_time_ms):
+                self._cool(derivation.source, candle.open_time_ms)
+                return
+            derived = derivation.on_candle(candle)
+        self._add(derived, outgoing)
+
+    def _add(self, derived: list[Derived], outgoing: Delivery) -> None:
+        self.counters.derived += len(derived)
+        if outgoing.forming:
+            for stream, event in derived:
+                outgoing.add(stream, event)
+        else:
+            outgoing.events += derived
+
+    def _add_forming(
+        self, derivation: Derivation, formed: Iterable[tuple[int, Stream]], forming: Forming, outgoing: Delivery
+    ) -> None:
+        expected_ms = derivation.expected_ms
+        if expected_ms is None or forming[0].open_time_ms != expected_ms:
+            return  # what comes between is not known yet
+        constituent = _Constituent(derivation.source, expected_ms, forming)
+        for number, stream in formed:
+            open_ms = stream.timeframe.floor(expected_ms)
+            outgoing.forming[stream] = (_FormingDerived(derivation, number, open_ms, constituent), forming[1])
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        if delivery.events:
+            await self._writer.mailbox.put(delivery.events)
+        if delivery.events or delivery.forming:
+            await self._hub.mailbox.put(delivery)
+        self._outbox = None
+
+    # -- from the store ---------------------------------------------------------------------------------------------
+
+    def _cool(self, source: Stream, open_ms: int) -> None:
+        """Have a symbol's derived candles built anew, from those on that contain `open_ms`."""
+        del self._derivations[source]
+        self._forming.pop(source, None)
+        self._cold[source] = open_ms
+        self._due[source] = None
+
+    async def _warm_up(self) -> bool:
+        """Build what is cold from the store, which has everything that was delivered; say whether it could be read."""
+        try:
+            await self._writer.flush()
+            for source in list(self._due):
+                await self._build(source, self._cold[source])
+                del self._due[source]
+        except StoreUnavailable as error:
+            self._on_trouble(error)
+            return False
+        return True
+
+    async def _build(self, source: Stream, since_ms: int | None) -> None:
+        streams = self._wanted[source]
+        newest = (await self._store.tails([source], _FAR_MS)).get(source)
+        if newest is None:
+            return  # its first candles come to be stored, and then here again
+        timeframes = tuple(stream.timeframe for stream in streams)
+        derivation = Derivation(source, cascade(source.timeframe, timeframes), self._memory(source))
+        warm_ms = newest[-1].next_open_time_ms - self._settings.warm_start_minutes * MINUTE_MS
+        warm_ms = warm_ms if since_ms is None else min(warm_ms, since_ms)
+        start_ms = begins_ms(timeframes, warm_ms)
+        candles = (await self._store.tails([source], start_ms))[source]
+        gaps = [gap for gap in await self._store.gaps(source) if gap.first_open_ms > candles[0].open_time_ms]
+        said = await self._store.tails(streams, start_ms)
+        outgoing = Delivery(events=_rebuilt(derivation, [*candles, *gaps], said))
+        del self._cold[source]
+        self._derivations[source] = derivation
+        self._forming[source] = self._formed(derivation)
+        self.counters.warm_starts += 1
+        self.counters.derived += len(outgoing.events)
+        self._outbox = outgoing
+        await self._deliver(outgoing)
+
+    def _memory(self, source: Stream) -> int:
+        return max(1, self._settings.memory_minutes * MINUTE_MS // source.timeframe.nominal_ms)
+
+
+def _rebuilt(derivation: Derivation, rows: list[Candle | Gap], said: Mapping[Stream, list[Candle]]) -> list[Derived]:
+    """Feed `rows` to a new derivation and return what of its candles was not `said` before."""
+    first_ms = min(_first_ms(row) for row in rows)
+    derived: list[Derived] = []
+    for row in sorted(rows, key=_first_ms):
+        derived += derivation.on_gap(row) if isinstance(row, Gap) else derivation.on_candle(row)
+    return news(derived, said, first_ms)
+
+
+def _first_ms(row: Candle | Gap) -> int:
+    return row.first_open_ms if isinstance(row, Gap) else row.open_time_ms
