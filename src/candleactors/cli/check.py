@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from candleactors import venues
 from candleactors.cli.options import settings_to_run
+from candleactors.model import Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
+from candleactors.venues.sources import source_of
 
 
 @click.command()
@@ -38,14 +41,18 @@ def summary(settings: Settings) -> list[str]:
 
 def _venue(name: str, venue: VenueSettings) -> list[str]:
     rules = venues.codec(name).rules
-    streams = len(venue.symbols) * len(venue.timeframes)
+    frames = (*venue.timeframes, *venue.derived)
+    carriers = {source_of(Stream(name, "", frame), rules, venue.derived) for frame in frames}
+    taken = sorted((stream.timeframe for stream in carriers), key=lambda timeframe: timeframe.nominal_ms)
+    streams = len(venue.symbols) * len(taken)
     cap = venue.streams_per_connection
     connections = min(-(-streams // cap), venue.max_connections)
     endpoints = rules.testnet if venue.testnet else rules.endpoints
     waiting = max(0, streams - cap * venue.max_connections)
     lines = [
         f"{name} ({rules.title}{', test network' if venue.testnet else ''})",
-        f"  streams    {streams}: {len(venue.symbols)} symbols in {', '.join(map(str, venue.timeframes))}",
+        f"  streams    {streams}: {len(venue.symbols)} symbols in {', '.join(map(str, taken))}",
+        *([f"  derived    {_ranges(venue.derived)}"] if venue.derived else []),
         f"  connect    {connections} of at most {venue.max_connections} connections, {cap} streams each",
         f"  websocket  {venue.websocket_url or endpoints.websocket}",
         f"  rest       {venue.rest_url or endpoints.rest}",
@@ -56,3 +63,20 @@ def _venue(name: str, venue: VenueSettings) -> list[str]:
     if waiting:
         lines.append(f"  note       {waiting} streams find no room: raise max_connections or streams_per_connection")
     return lines
+
+
+def _ranges(timeframes: Sequence[Timeframe]) -> str:
+    """Return `timeframes` as a list in which neighbours of one unit are written ``2m..60m``."""
+    runs: list[list[Timeframe]] = []
+    for timeframe in timeframes:
+        last = runs[-1][-1] if runs else None
+        follows = last is not None and (last.count + 1, last.unit, last.anchor) == (
+            timeframe.count,
+            timeframe.unit,
+            timeframe.anchor,
+        )
+        if follows:
+            runs[-1].append(timeframe)
+        else:
+            runs.append([timeframe])
+    return ", ".join(f"{run[0].count}{run[0].unit}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

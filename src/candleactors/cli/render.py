@@ -33,7 +33,7 @@ def candles(rows: Iterable[Candle]) -> None:
     for row in rows:
         notes = [
             *(["open"] if not row.closed else []),
-            *(["incomplete"] if not row.complete else []),
+            *([f"incomplete, {row.missing} missing"] if not row.complete else []),
             *([f"revision {row.revision}"] if row.revision else []),
         ]
         prices = (row.open, row.high, row.low, row.close, row.volume)
