@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from keyword import iskeyword
 from typing import Any, Final
 
 import click
@@ -23,10 +24,12 @@ _COMMANDS: Final = {
     "run": "Run the feed until it is told to stop.",
     "status": "Ask a running feed how it is.",
     "history": "Print stored candles as a table, CSV or JSON.",
+    "import": "Put files of candles into the store.",
+    "resample": "Make candles of other sizes out of files.",
     "sim": "Simulate Binance for any client.",
     "completion": "Print a script for completion in the shell.",
 }
-"""Each is a module of this package with a function of the same name."""
+"""Each is a module of this package with a function of the same name, ``import`` being spelled ``import_``."""
 
 
 class _Commands(click.Group):
@@ -38,7 +41,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"candleactors.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"candleactors.cli.{name}"), name)
         return command
 
     def resolve_command(

@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 
 from candleactors.errors import MalformedFile, excerpt
 from candleactors.klines.grid import Grid
-from candleactors.klines.instants import EARLIEST_MS, LATEST_MS
 from candleactors.klines.lines import Line
 from candleactors.klines.rows import Told
 from candleactors.model import Candle, Source, Timeframe
@@ -26,6 +25,8 @@ _HEADER: Final = ",".join(FIELDS)
 _HEADERS: Final = (_HEADER, _HEADER.removesuffix(",missing"))
 _NUMBER: Final = re.compile(r"[0-9]{1,80}(?:\.[0-9]{1,80})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
+_LATEST_MS: Final = 10**14
+"""In the year 5138: far enough, and within what a calendar can do."""
 _BOOLEANS: Final = {"true": True, "false": False}
 _SOURCES: Final = {source.value: source for source in Source}
 
@@ -64,7 +65,7 @@ class OwnRows:
         if grid is None:
             grid = self._grids[venue, symbol, name] = self._begin(venue, symbol, name, _integer(values, "open_time_ms"))
         open_ms = _integer(values, "open_time_ms")
-        if not (EARLIEST_MS <= open_ms < LATEST_MS and grid.has(open_ms)):
+        if open_ms > _LATEST_MS or not grid.has(open_ms):
             raise ValueError(f"opens at {opened}, where no interval of {name} does")
         close_ms = grid.close_ms(open_ms)
         if closed != str(close_ms):
