@@ -50,9 +50,9 @@ class Grid:
         """Return when the intervals with these numbers open."""
         if self._size_ms is None:
             months = (number * self._months).astype("datetime64[M]")
-            opens_ms: Instants = months.astype("datetime64[ms]").astype(np.int64) + self._origin_ms
-            return opens_ms
+            return months.astype("datetime64[ms]").astype(np.int64) + self._origin_ms
         if self._a_day is None:
             return number * self._size_ms + self._origin_ms
-        days, within = np.divmod(number, self._a_day)
+        days = number // self._a_day
+        within = number - days * self._a_day
         return days * DAY_MS + within * self._size_ms + self._origin_ms
