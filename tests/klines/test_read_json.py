@@ -56,10 +56,10 @@ def test_what_the_request_asked_for_comes_before_the_name(tmp_path: Path) -> Non
 
 
 def test_further_elements_are_passed_over(tmp_path: Path) -> None:
-    rows = [[*row, "more", None] for row in files.rest_rows(2)]
-    assert len(list(read_klines(files.write_json(tmp_path / "BTCUSDT-1m.json", rows)))) == 2
-    rows = [row[:11] for row in files.rest_rows(2)]
-    assert len(list(read_klines(files.write_json(tmp_path / "BTCUSDT-1m.json", rows)))) == 2
+    more = [[*row, "more", None] for row in files.rest_rows(2)]
+    assert len(list(read_klines(files.write_json(tmp_path / "BTCUSDT-1m.json", more)))) == 2
+    fewer = [row[:11] for row in files.rest_rows(2)]
+    assert len(list(read_klines(files.write_json(tmp_path / "BTCUSDT-1m.json", fewer)))) == 2
 
 
 def test_no_rows(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ _HEADER: Final = ",".join(FIELDS)
 _HEADERS: Final = (_HEADER, _HEADER.removesuffix(",missing"))
 _NUMBER: Final = re.compile(r"[0-9]{1,80}(?:\.[0-9]{1,80})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
-_LATEST_MS: Final = 10**14
-"""In the year 5138: far enough, and within what a calendar can do."""
+_SIGNED: Final = re.compile(r"-?[0-9]{1,18}")
+_LATEST_MS: Final = 6 * 10**13
+"""From 1970 in either direction: some 1,900 years, within what a calendar can do."""
 _BOOLEANS: Final = {"true": True, "false": False}
 _SOURCES: Final = {source.value: source for source in Source}
 
@@ -61,11 +62,11 @@ class OwnRows:
             raise ValueError(f"{len(cells)} columns instead of {self._columns}")
         venue, symbol, name, opened, closed, *numbers = cells[:14]
         values = dict(zip(FIELDS[3:], cells[3:], strict=False))
+        open_ms = _integer(values, "open_time_ms", _SIGNED)
         grid = self._grids.get((venue, symbol, name))
         if grid is None:
-            grid = self._grids[venue, symbol, name] = self._begin(venue, symbol, name, _integer(values, "open_time_ms"))
-        open_ms = _integer(values, "open_time_ms")
-        if open_ms > _LATEST_MS or not grid.has(open_ms):
+            grid = self._grids[venue, symbol, name] = self._begin(venue, symbol, name, open_ms)
+        if abs(open_ms) > _LATEST_MS or not grid.has(open_ms):
             raise ValueError(f"opens at {opened}, where no interval of {name} does")
         close_ms = grid.close_ms(open_ms)
         if closed != str(close_ms):
@@ -89,7 +90,7 @@ class OwnRows:
             _boolean(values, "complete"),
             _source(values["source"]),
             _integer(values, "revision"),
-            _integer(values, "received_ms"),
+            _integer(values, "received_ms", _SIGNED),
             _integer(values, "missing") if "missing" in values else 0,
         )
         problem = candle.problem()
@@ -128,8 +129,8 @@ def _decimal(values: dict[str, str], name: str) -> Decimal:
     return Decimal(values[name])
 
 
-def _integer(values: dict[str, str], name: str) -> int:
-    if _INTEGER.fullmatch(values[name]) is None:
+def _integer(values: dict[str, str], name: str, shape: re.Pattern[str] = _INTEGER) -> int:
+    if shape.fullmatch(values[name]) is None:
         raise ValueError(f'{name} is "{excerpt(values[name], 40)}", not a whole number')
     return int(values[name])
 
