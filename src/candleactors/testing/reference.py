@@ -47,8 +47,9 @@ def reference_resample(candles: Iterable[Candle], timeframe: Timeframe | str) ->
         intervals: dict[int, list[Candle]] = defaultdict(list)
         for open_ms in sorted(market):
             intervals[target.floor(open_ms)].append(market[open_ms])
+        newest_ms = max(intervals)
         for open_ms, constituents in intervals.items():
-            is_over = open_ms != max(intervals) or constituents[-1].close_time_ms == target.close_ms(open_ms)
+            is_over = open_ms != newest_ms or constituents[-1].close_time_ms == target.close_ms(open_ms)
             found.append(_candle(target, open_ms, constituents, is_over))
     return found
 
@@ -56,7 +57,7 @@ def reference_resample(candles: Iterable[Candle], timeframe: Timeframe | str) ->
 def _candle(timeframe: Timeframe, open_ms: int, constituents: Sequence[Candle], is_over: bool) -> Candle:
     """Return what `constituents`, ascending and at least one, come to."""
     last = constituents[-1]
-    expected = len(list(last.timeframe.opens(open_ms, timeframe.next_open(open_ms))))
+    expected = last.timeframe.count_between(open_ms, timeframe.next_open(open_ms))
     missing = expected - len(constituents) + sum(each.missing for each in constituents)
     traded = [each for each in constituents if each.trades or each.volume != 0]
     trades = [each.trades for each in constituents if each.trades is not None]

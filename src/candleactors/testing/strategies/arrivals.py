@@ -22,11 +22,13 @@ def arrivals(
     Nothing is lost. The first one stays the first if `reach` is 0. Shrinks towards the given order without repeats.
     """
     given = draw(items) if isinstance(items, st.SearchStrategy) else items
+    if not given:
+        return []
     furthest = len(given) if reach is None else reach
-    delays = draw(st.lists(st.integers(0, furthest), min_size=len(given), max_size=len(given)))
-    # The sort is stable, so what is not late overtakes only what is.
-    arrived = [item for _, item in sorted(enumerate(given), key=lambda pair: pair[0] + delays[pair[0]])]
-    if given:
-        for at, delay in draw(st.lists(st.tuples(*[st.integers(0, len(given) - 1)] * 2), max_size=repeats)):
-            arrived.insert(min(at + 1 + delay, len(arrived)), arrived[at])
+    spots = st.integers(0, len(given) - 1)
+    late = draw(st.dictionaries(spots, st.integers(0, furthest), max_size=len(given)))
+    # The sort is stable, so an item overtakes only what is late.
+    arrived = [item for _, item in sorted(enumerate(given), key=lambda pair: pair[0] + late.get(pair[0], 0))]
+    for spot, delay in draw(st.lists(st.tuples(spots, spots), max_size=repeats)):
+        arrived.insert(min(spot + 1 + delay, len(arrived)), arrived[spot])
     return arrived

@@ -34,8 +34,8 @@ def timeframes(
 ) -> st.SearchStrategy[Timeframe]:
     """Return a strategy for timeframes: sizes that divide a day and sizes that do not, on all grids.
 
-    - `tiled_by`: only those that whole intervals of this one make up, itself excepted.
-    - `tiles`: only those whose whole intervals make up this one, itself excepted.
+    - `tiled_by`: only longer ones that whole intervals of this one make up.
+    - `tiles`: only shorter ones whose whole intervals make up this one.
     - `shortest`, `longest`: bounds of the length, inclusive; a month counts as 30 days.
     - `units`: which of ``smhdwM``.
     - `anchors`: whether to draw other grids than the default one too, such as ``7m@epoch`` or ``1d@+0800``.
@@ -76,8 +76,8 @@ def _matching(
         and (anchors or each.anchor is None)
         and (shortest is None or each.nominal_ms >= shortest.nominal_ms)
         and (longest is None or each.nominal_ms <= longest.nominal_ms)
-        and (tiled_by is None or (tiled_by.tiles(each) and each != tiled_by))
-        and (tiles is None or (each.tiles(tiles) and each != tiles))
+        and (tiled_by is None or (tiled_by.tiles(each) and each.nominal_ms > tiled_by.nominal_ms))
+        and (tiles is None or (each.tiles(tiles) and each.nominal_ms < tiles.nominal_ms))
     ]
 
 
