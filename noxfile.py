@@ -14,7 +14,7 @@ PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed package; arguments after ``--`` go to pytest."""
-    session.install(".[test]")
+    session.install(".[test,truth]")
     session.run("pytest", *session.posargs)
 
 
@@ -30,7 +30,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types, strictly."""
-    session.install(".[test,lint,bench]", "nox")
+    session.install(".[test,truth,lint,bench]", "nox")
     session.run("mypy")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import islice
 
 import pytest
 from known_faults import known_faults, reasons
@@ -17,7 +18,8 @@ from table_comparison import FIELDS
 from table_pairs import Pair
 from venue_tables import Hole, Table
 
-from candleactors.model import Candle
+from candleactors import resample
+from candleactors.model import Candle, Timeframe
 from recorded import VARIABLE, root
 
 _FAULTS = known_faults()
@@ -181,6 +183,21 @@ def _naively_wrong(low: Table, high: Table) -> int:
             naive = (candles[0].open, max(c.high for c in candles), min(c.low for c in candles), candles[-1].close)
             wrong += naive != (row.open, row.high, row.low, row.close)
     return wrong
+
+
+@pytest.mark.parametrize("recording", sorted({low.recording for low, _ in RECORDED.pairs}))
+def test_columns_give_the_same_candles(recording: str) -> None:
+    columnar = pytest.importorskip("candleactors.columnar")
+    for low in dict.fromkeys(low for low, _ in RECORDED.pairs if low.recording == recording):
+        sizes = {high.timeframe for one, high in RECORDED.pairs if one is low} - {low.timeframe}
+        if not sizes:
+            continue
+        candles = list(islice(low.candles(), 20_000))
+        derived: dict[Timeframe, list[Candle]] = {size: [] for size in sizes}
+        for candle in resample(candles, sizes):
+            derived[candle.timeframe].append(candle)
+        for size, table in columnar.CandleTable.of(candles).resample_all(sizes).items():
+            assert table.candles() == derived[size], f"{low} to {size}"
 
 
 def test_groups_are_all_expected_or_unseen() -> None:

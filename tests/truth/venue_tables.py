@@ -10,7 +10,7 @@ from itertools import pairwise
 from attrs import define, field, frozen
 from table_rows import Row
 
-from candleactors.model import DAY_MS, Candle, Source, Timeframe
+from candleactors.model import DAY_MS, HOUR_MS, Candle, Source, Timeframe
 
 
 @frozen
@@ -157,13 +157,14 @@ def _merged(periods: Iterable[range]) -> tuple[range, ...]:
 
 
 def grid(size: Timeframe, opens: list[int]) -> Timeframe:
-    """Return `size` with the anchor that makes every one of `opens` a boundary; as it is where none does."""
+    """Return `size` with the anchor that makes every one of `opens` a boundary; as it is where none does.
+
+    An anchor is midnight in China, where OKX counts from, midnight at another whole hour, or the date of the first row.
+    """
     if not opens or _fits(size, opens):
         return size
-    east_min = -(opens[0] % DAY_MS) // 60_000 % 1_440
-    offset_min = east_min if east_min <= 14 * 60 else east_min - 1_440
-    hours, minutes = divmod(abs(offset_min), 60)
-    anchors = [f"{'-' if offset_min < 0 else '+'}{hours:02}{minutes:02}"]
+    east = -opens[0] // HOUR_MS % 24
+    anchors = ["+0800", f"+{east:02}00" if east <= 14 else f"-{24 - east:02}00"]
     if opens[0] % DAY_MS == 0 and size.unit in "dw":
         anchors.append(utc(opens[0])[:10])
     for anchored in map(size.anchored, anchors):
