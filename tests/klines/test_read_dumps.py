@@ -209,7 +209,7 @@ def test_arguments_come_before_the_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["prices.csv", "Binance_BTCUSDT_1m.csv", "binance-btcusdt-1m.csv", "2026-01-01.csv"])
 def test_a_symbol_that_nothing_tells_for_certain_has_to_be_given(tmp_path: Path, name: str) -> None:
     path = files.write(tmp_path / name, files.rows(2))
-    with pytest.raises(ConfigError, match="neither the rows nor the name say the symbol; give it: --symbol BTCUSDT"):
+    with pytest.raises(ConfigError, match="neither its rows nor its name say the symbol; give --symbol BTCUSDT, or"):
         next(read_klines(path))
     assert next(read_klines(path, symbol="BTCUSDT")).symbol == "BTCUSDT"
 

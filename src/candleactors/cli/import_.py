@@ -22,6 +22,8 @@ from candleactors.stores.sqlite import open_sqlite
 
 _BUSY_TIMEOUT_S = 30.0
 _HOLES = 3
+_IMPORTING = 3
+"""How many times as long importing takes as checking."""
 
 
 @click.command("import")
@@ -94,7 +96,7 @@ class _Run:
                 next(rows, None)
         now_ms = time.time_ns() // 1_000_000
         async with open_sqlite(path, threaded=False, guest=True, busy_timeout_s=_BUSY_TIMEOUT_S) as store:
-            with progress(2 * sum(file.size for file in self._files)) as bar:
+            with progress((1 + _IMPORTING) * sum(file.size for file in self._files)) as bar:
                 self._importer = Importer(store, now_ms, partial(self._tell, bar))
                 for file in self._files:
                     await self._importer.import_file(file)
@@ -102,6 +104,8 @@ class _Run:
 
     def standing(self) -> str:
         """Say what is imported and what is not, after the file that could not be."""
+        if self._importer is None:
+            return "nothing was imported"
         before, after = self._done, len(self._files) - self._done - 1
         said = ["nothing of this file was imported"]
         if before:
@@ -119,8 +123,9 @@ class _Run:
     def _tell(self, bar: Bar, doing: str, rows: int) -> None:
         self._rows += rows
         file = self._files[self._done]
-        passed = 2 * sum(before.size for before in self._files[: self._done]) + file.position()
-        bar(passed + (file.size if doing == "importing" else 0), self._rows, f"{doing} {file.path.name}")
+        passed = (1 + _IMPORTING) * sum(before.size for before in self._files[: self._done])
+        here = file.position() if doing == "checking" else file.size + _IMPORTING * file.position()
+        bar(passed + here, self._rows, f"{doing} {file.path.name}")
 
 
 def _summary(stream: Stream, imported: StreamImport) -> Iterator[str]:
@@ -132,7 +137,8 @@ def _summary(stream: Stream, imported: StreamImport) -> Iterator[str]:
     if tally.kept:
         yield f"  {tally.kept} say otherwise than what is stored, which was kept"
     if imported.unfinished:
-        yield f"  {imported.unfinished} left out, since their intervals may not have been over; see --recorded-at"
+        whose = "whose interval" if imported.unfinished == 1 else "whose intervals"
+        yield f"  {imported.unfinished} left out, {whose} may not have been over; see --recorded-at"
     holes = imported.coverage.holes()
     if holes:
         shown = [_hole(*hole) for hole in holes[:_HOLES]] + ["…"] * (len(holes) > _HOLES)

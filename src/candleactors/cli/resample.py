@@ -97,8 +97,13 @@ def _write(candles: Iterator[Candle], out: Path | None, write: Callable[[Iterabl
 
 
 def _counted(joined: Joined, bar: Bar) -> Generator[Candle, None, None]:
+    sizes: dict[tuple[str, str], Timeframe] = {}
     with closing(joined.candles()) as candles:
         for count, candle in enumerate(candles, 1):
+            size = sizes.setdefault((candle.venue, candle.symbol), candle.timeframe)
+            if size is not candle.timeframe and size != candle.timeframe:
+                both = f"{candle.venue}:{candle.symbol} in {size} and in {candle.timeframe}"
+                raise CandleactorsError(f"the files hold {both}; of which one are candles to be made?")
             yield candle
             if count % _EVERY == 0:
                 bar(joined.position(), count, "resampling")

@@ -71,7 +71,8 @@ class Importer:
             while batch := [candle for _, candle in islice(rows, _BATCH)]:
                 if any(candle.venue == UNKNOWN_VENUE for candle in batch):
                     raise ConfigError(
-                        "nothing says which venue the rows are of; give it: --venue binance-spot", source=str(file.path)
+                        "nothing says which venue the rows are of; give it, as in --venue binance-spot",
+                        source=str(file.path),
                     )
                 self._told("checking", len(batch))
 

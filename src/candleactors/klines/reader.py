@@ -159,7 +159,7 @@ class KlineFile:
 
     def _unknown(self, what: str, example: str) -> ConfigError:
         return ConfigError(
-            f"neither the rows nor the name say the {what}; give it: --{what} {example}, in Python {what}={example!r}",
+            f'neither its rows nor its name say the {what}; give --{what} {example}, or {what}="{example}" in Python',
             source=str(self.path),
         )
 
