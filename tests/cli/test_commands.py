@@ -26,6 +26,9 @@ testnet = true
 """
 
 
+NAMES = ("check", "completion", "demo", "history", "import", "resample", "run", "sim", "status")
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "feed.toml"
@@ -42,15 +45,16 @@ def test_help_names_every_command_and_imports_none() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("demo", "check", "run", "status", "history", "sim", "completion"):
+    for name in NAMES:
         assert f"\n  {name} " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["check", "completion", "demo", "history", "run", "sim", "status"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_explains_itself(candleactors: Shell, name: str) -> None:
     outcome = candleactors(name, "--help")
     assert outcome.status == 0
     assert len(outcome.out.splitlines()) > 5
+    name = "import_" if name == "import" else name
     command = getattr(import_module(f"candleactors.cli.{name}"), name)
     assert isinstance(command, click.Command)
 
