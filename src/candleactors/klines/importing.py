@@ -60,11 +60,10 @@ class Importer:
         called again: nothing is written twice.
         """
         self._check(file)
-        identity = file.identity
         try:
-            await self._merge(file, identity)
+            await self._merge(file, file.identity)
         except MalformedFile:
-            raise CandleactorsError(f"{file.path}: was changed while it was imported; import it again") from None
+            raise _changed(file) from None
 
     def _check(self, file: KlineFile) -> None:
         with closing(file.rows()) as rows:
@@ -75,12 +74,14 @@ class Importer:
                         source=str(file.path),
                     )
                 self._told("checking", len(batch))
+        if file.changed():
+            raise _changed(file)
 
     async def _merge(self, file: KlineFile, identity: tuple[int, ...]) -> None:
         with closing(file.rows()) as rows:
             while batch := [candle for _, candle in islice(rows, _BATCH)]:
-                if file.identity != identity:
-                    raise MalformedFile("is another file now", path=str(file.path))
+                if file.identity != identity or file.changed():
+                    raise _changed(file)
                 await self._merge_batch(batch, corrects=file.official)
                 self._told("importing", len(batch))
 
@@ -103,3 +104,7 @@ class Importer:
         if found is None:
             found = self.streams[stream] = StreamImport(Coverage(stream.timeframe))
         return found
+
+
+def _changed(file: KlineFile) -> CandleactorsError:
+    return CandleactorsError(f"{file.path}: was changed while it was imported; import it again")

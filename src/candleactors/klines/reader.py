@@ -49,11 +49,12 @@ class KlineFile:
         self.official = False
         """Whether the rows are the exchange's own in full. Known once the first row has been read."""
         self.identity: tuple[int, ...] = ()
-        """What changes when the file is written to or replaced. Known once the first row has been read."""
+        """What the file was when it was opened last: another one, or another size or time, is another identity."""
         given = Timeframe(timeframe) if isinstance(timeframe, str) else timeframe
         self._asked = Told(venue, symbol, given.text if given is not None else None)
         self._recorded_ms = recorded_ms
         self._source: Unpacked | None = None
+        self._changed = False
 
     @property
     def size(self) -> int:
@@ -74,7 +75,12 @@ class KlineFile:
             try:
                 yield from self._in_order(self._rows(source))
             finally:
+                self._changed = self.changed()
                 self._source = None
+
+    def changed(self) -> bool:
+        """Whether the file has been written to since the latest `rows` opened it, as far as that has read."""
+        return self._source.identity() != self.identity if self._source is not None else self._changed
 
     def position(self) -> int:
         """Return how many bytes of the file have been read by the latest `rows`."""
