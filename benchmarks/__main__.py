@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.runner import certificates
 from benchmarks.scenarios import Bench, ratios
 
-SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory")
+SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory", "resample", "aggregate")
 
 
 def main() -> None:
@@ -85,6 +85,15 @@ def describe(result: dict[str, Any]) -> str:
             f"{result['cpu_us']:8.2f} µs CPU {result['wall_us']:8.2f} µs wall "
             f"{result['messages_per_cpu_s']:>10,} messages/CPU-s {result['cpu_percent']:6.1f} % CPU"
         )
+    if "times" in result:
+        times = result["times"]
+        ours = f"   ours: {times['wall']:.2f} × wall, {times['cpu']:.2f} × CPU" if times else ""
+        return f"{result['wall_s']:8.3f} s wall {result['cpu_s']:8.3f} s CPU{ours}"
+    if "bytes_per_symbol" in result:
+        return f"{result['bytes_per_symbol']:>8,} bytes a symbol; at the end of each day {result['bytes_by_day']}"
+    if "cpu_us_per_candle" in result:
+        minute = f", {result['minute_ms']:.2f} ms a minute of all" if "minute_ms" in result else ""
+        return f"{result['cpu_us_per_candle']:8.2f} µs CPU {result['wall_us_per_candle']:8.2f} µs wall a candle{minute}"
     if "last_close_to_last_delivery_ms" in result:
         return f"{result['last_close_to_last_delivery_ms']:8.2f} ms from the last close to the last delivery"
     return f"{result['bytes_per_stream']:>8,} bytes a stream, {result['memory_bytes'] / 1e6:.1f} MB in all"

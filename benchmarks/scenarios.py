@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from benchmarks import aggregation
 from benchmarks.runner import Certificates, Setup, run_contestant
 
 OURS = "feed"
@@ -95,6 +96,14 @@ class Bench:
                     run = {"memory_bytes": run["memory_after_bytes"], "bytes_per_stream": round(grown / streams)}
                 results[f"{name} {streams}"] = run
         return results
+
+    def resample(self) -> dict[str, Any]:
+        """Wall and CPU time of a year of minutes to all sizes from 2m to 60m, and of conversions."""
+        return aggregation.resample(self._chosen(aggregation.CONTESTANTS), self.repeat, self.say)
+
+    def aggregate(self) -> dict[str, Any]:
+        """CPU time of a closed minute candle for all those sizes, candle by candle, and the memory of a symbol."""
+        return aggregation.aggregate(self.repeat, self.say)
 
     def _best(self, name: str, setup: Setup, repeat: int) -> dict[str, Any]:
         runs: list[dict[str, Any]] = []
