@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import trio
 from attrs import define
@@ -15,7 +15,7 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.core.cascade import cascade
 from candleactors.core.derivation import Derivation, Derived
-from candleactors.core.warm_start import begins_ms, news
+from candleactors.core.warm_start import Told, begins_ms, doubtful, news
 from candleactors.errors import StoreUnavailable
 from candleactors.model import MINUTE_MS, Candle, Gap, Revision, Stream
 from candleactors.settings import AggregationSettings
@@ -25,6 +25,8 @@ CAPACITY = 256
 """Deliveries waiting at most; while there are so many, the sequencer waits."""
 _LOOK_EVERY_S = 0.25
 _WARM_AGAIN_S = 1.0  # after the store could not be read
+_TURN_S = 0.1  # of building, before what has come meanwhile is handed on
+_ROWS_AT_ONCE = 500  # to derive from before others have their turn
 _FAR_MS = 2**53
 
 
@@ -71,7 +73,8 @@ class _FormingDerived:
         """See `FormingCandle.to_candle`."""
         if self._derivation.expected_ms != self._constituent.expected_ms:
             return None
-        return self._derivation.forming(self._number, self._constituent.candle())
+        formed = self._derivation.forming(self._constituent.candle(), (self._number,))
+        return formed.get(self._number)
 
 
 class Aggregator:
@@ -105,13 +108,15 @@ class Aggregator:
         self._on_trouble = on_trouble
         self._wanted: dict[Stream, tuple[Stream, ...]] = {}
         self._derivations: dict[Stream, Derivation] = {}
-        # Sources to build from the store, from when on at the latest; and those of them that have something new there.
-        self._cold: dict[Stream, int | None] = {}
+        # Sources to build from the store, and those of them that have something new there.
+        self._cold: dict[Stream, None] = {}
         self._due: dict[Stream, None] = {}
         self._forming: dict[Stream, list[tuple[int, Stream]]] = {}
-        # What outlives a restart of the actor: what it had taken out of the mailbox, and what it was handing on.
+        # What outlives a restart of the actor: what it had taken out of the mailbox, what it was handing on, and the
+        # earliest correction of each source that is not worked in yet.
         self._in_hand: list[Delivery] = []
         self._outbox: Delivery | None = None
+        self._corrected: dict[Stream, int] = {}
 
     async def run(self, context: ChildContext) -> None:
         """Aggregate until asked to stop, then what is left in the mailbox."""
@@ -122,13 +127,14 @@ class Aggregator:
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
-                self._in_hand += await self.mailbox.drain(look_at_s)
+                warming = bool(self._due) and trio.current_time() >= warm_at_s
+                self._in_hand += self.mailbox.take_all() if warming else await self.mailbox.drain(look_at_s)
                 now_s = trio.current_time()
                 if now_s >= look_at_s:
                     look_at_s = now_s + _LOOK_EVERY_S
                     versions = self._reconcile(versions)
                 await self._aggregate()
-                if self._due and now_s >= warm_at_s and not await self._warm_up():
+                if self._due and now_s >= warm_at_s and not await self._warm_up(now_s + _TURN_S):
                     warm_at_s = now_s + _WARM_AGAIN_S
         self._in_hand += self.mailbox.take_all()
         await self._aggregate()
@@ -155,6 +161,7 @@ class Aggregator:
                 if self._wanted.get(source) != streams:
                     self._cold[source] = self._due[source] = None
             self._wanted = wanted
+            self._corrected = {source: open_ms for source, open_ms in self._corrected.items() if source in wanted}
         if current != versions:
             self._forming = {source: self._formed(derivation) for source, derivation in self._derivations.items()}
         return current
@@ -176,6 +183,8 @@ class Aggregator:
                     self._derive(derivation, event, outgoing)
                 elif stream in self._cold:
                     self._due[stream] = None
+                    if isinstance(event, Revision):
+                        self._note_correction(stream, event.candle)
             for stream, forming in delivery.forming.items():
                 outgoing.forming[stream] = forming
                 if formed := self._forming.get(stream):
@@ -189,7 +198,8 @@ class Aggregator:
         else:
             candle = event.candle if isinstance(event, Revision) else event
             if not derivation.remembers(candle.open_time_ms):
-                self._cool(derivation.source, candle.open_time_ms)
+                self._note_correction(derivation.source, candle)
+                self._cool(derivation.source)
                 return
             derived = derivation.on_candle(candle)
         self._add(derived, outgoing)
@@ -222,40 +232,57 @@ class Aggregator:
 
     # -- from the store ---------------------------------------------------------------------------------------------
 
-    def _cool(self, source: Stream, open_ms: int) -> None:
-        """Have a symbol's derived candles built anew, from those on that contain `open_ms`."""
+    def _note_correction(self, source: Stream, candle: Candle) -> None:
+        """Keep in mind from when on to build, which may be long before the warm start."""
+        self._corrected[source] = min(candle.open_time_ms, self._corrected.get(source, candle.open_time_ms))
+
+    def _cool(self, source: Stream) -> None:
+        """Have a symbol's derived candles built anew."""
         del self._derivations[source]
         self._forming.pop(source, None)
-        self._cold[source] = open_ms
-        self._due[source] = None
+        self._cold[source] = self._due[source] = None
 
-    async def _warm_up(self) -> bool:
-        """Build what is cold from the store, which has everything that was delivered; say whether it could be read."""
+    async def _warm_up(self, until_s: float) -> bool:
+        """Build what is cold from the store, which has everything that was delivered; say whether it could be read.
+
+        Goes on until `until_s`, with one source at least.
+        """
         try:
             await self._writer.flush()
             for source in list(self._due):
-                await self._build(source, self._cold[source])
+                await self._build(source)
                 del self._due[source]
+                if trio.current_time() >= until_s:
+                    break
         except StoreUnavailable as error:
             self._on_trouble(error)
             return False
         return True
 
-    async def _build(self, source: Stream, since_ms: int | None) -> None:
+    async def _build(self, source: Stream) -> None:
         streams = self._wanted[source]
         newest = (await self._store.tails([source], _FAR_MS)).get(source)
         if newest is None:
             return  # its first candles come to be stored, and then here again
-        timeframes = tuple(stream.timeframe for stream in streams)
+        settings, timeframes = self._settings, tuple(stream.timeframe for stream in streams)
         derivation = Derivation(source, cascade(source.timeframe, timeframes), self._memory(source))
-        warm_ms = newest[-1].next_open_time_ms - self._settings.warm_start_minutes * MINUTE_MS
-        warm_ms = warm_ms if since_ms is None else min(warm_ms, since_ms)
-        start_ms = begins_ms(timeframes, warm_ms)
+        # What is within memory must be there, or a correction would take the rest of its interval for missing.
+        warm_ms = newest[-1].next_open_time_ms
+        warm_ms -= max(settings.warm_start_minutes, settings.memory_minutes) * MINUTE_MS
+        start_ms = begins_ms(timeframes, min(warm_ms, self._corrected.get(source, warm_ms)))
         candles = (await self._store.tails([source], start_ms))[source]
-        gaps = [gap for gap in await self._store.gaps(source) if gap.first_open_ms > candles[0].open_time_ms]
+        first_ms = candles[0].open_time_ms
+        gaps = [gap for gap in await self._store.gaps(source) if gap.first_open_ms > first_ms]
+        derived, until_ms = await _derived(derivation, [*candles, *gaps])
         said = await self._store.tails(streams, start_ms)
-        outgoing = Delivery(events=_rebuilt(derivation, [*candles, *gaps], said))
+        told = {stream: Told(stream, said.get(stream, ())) for stream in streams}
+        for stream in doubtful(derived, told, until_ms):
+            told[stream].add_gaps(await self._store.gaps(stream))
+        outgoing = Delivery(events=news(derived, told, first_ms, until_ms))
+        for candle in [candle for each in told.values() for candle in each.candles]:
+            derivation.said(candle)
         del self._cold[source]
+        self._corrected.pop(source, None)
         self._derivations[source] = derivation
         self._forming[source] = self._formed(derivation)
         self.counters.warm_starts += 1
@@ -267,13 +294,15 @@ class Aggregator:
         return max(1, self._settings.memory_minutes * MINUTE_MS // source.timeframe.nominal_ms)
 
 
-def _rebuilt(derivation: Derivation, rows: list[Candle | Gap], said: Mapping[Stream, list[Candle]]) -> list[Derived]:
-    """Feed `rows` to a new derivation and return what of its candles was not `said` before."""
-    first_ms = min(_first_ms(row) for row in rows)
+async def _derived(derivation: Derivation, rows: list[Candle | Gap]) -> tuple[list[Derived], int]:
+    """Feed `rows` to a new derivation; return what it makes of them and where they end. A checkpoint now and then."""
     derived: list[Derived] = []
-    for row in sorted(rows, key=_first_ms):
+    for number, row in enumerate(sorted(rows, key=_first_ms)):
         derived += derivation.on_gap(row) if isinstance(row, Gap) else derivation.on_candle(row)
-    return news(derived, said, first_ms)
+        if number % _ROWS_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+    assert derivation.expected_ms is not None, "built from nothing"
+    return derived, derivation.expected_ms
 
 
 def _first_ms(row: Candle | Gap) -> int:

@@ -95,8 +95,8 @@ class BarBuilder:
         derivation = self._derivation
         if derivation is None:
             return []
-        formed = (derivation.forming(number, candle) for number in range(len(self._made)))
-        return [one for one in formed if one is not None]
+        formed = derivation.forming(candle)
+        return [formed[number] for number in sorted(formed)]
 
     def _on_trade(self, trade: Trade) -> list[Event]:
         if self._trades is None:

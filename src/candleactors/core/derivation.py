@@ -6,6 +6,8 @@ changes what was said: each derived candle that says something else now goes out
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import nullcontext
 from typing import TypeAlias
 
 from candleactors.core.cascade import Cascade, Level
@@ -81,20 +83,27 @@ class Derivation:
         index = self._windows[0].index(candle.open_time_ms)
         return index >= 0 and _same(self._windows[0].row(index), candle)
 
-    def forming(self, number: int, candle: Candle | None = None) -> Candle | None:
-        """Return the open derived candle of the timeframe with this number, `candle` being the open source candle.
+    def said(self, candle: Candle) -> None:
+        """Take notice that a derived candle was said before: its next revision counts on from there."""
+        if candle.revision and self.remembers(self._cascade.source.floor(candle.close_time_ms)):
+            self._revisions[candle.stream, candle.open_time_ms] = candle.revision
 
-        ``None`` where nothing of it is there. It is neither closed nor complete.
+    def forming(self, candle: Candle | None = None, numbers: Collection[int] | None = None) -> dict[int, Candle]:
+        """Return the open derived candles by the number of their timeframe, `candle` being the open source candle.
+
+        `numbers` chooses some. They are neither closed nor complete; what nothing is known of yet is left out.
         """
         if self.expected_ms is None:
-            return None
+            return {}
         at_ms = self.expected_ms
-        if candle is not None:
-            if candle.open_time_ms < at_ms:
-                candle = None
-            elif candle.open_time_ms > at_ms:
-                return None  # what comes between is not known yet
-        return self._forming(0, number, at_ms, candle, 0)
+        if candle is not None and candle.open_time_ms < at_ms:
+            candle = None
+        elif candle is not None and candle.open_time_ms > at_ms:
+            return {}  # what comes between is not known yet
+        formed: dict[int, Candle] = {}
+        wanted = frozenset(range(len(self.streams)) if numbers is None else numbers)
+        self._form(0, wanted, at_ms, candle, 0 if candle is None else candle.missing, formed)
+        return formed
 
     # -- in order ---------------------------------------------------------------------------------------------------
 
@@ -112,11 +121,11 @@ class Derivation:
         """Add the next row of a level and derive what ends with it."""
         window = self._windows[position]
         window.append(row, steps)
-        due = self._cascade.levels[position].due(end_ms)
-        streams = self.streams
-        for (number, _, length_ms, _, steps_due), candle in zip(due, window.ending(due, end_ms), strict=True):
+        level, last, streams = self._cascade.levels[position], len(window), self.streams
+        for number, timeframe, length_ms, rows, due_steps in level.due(end_ms):
+            candle = window.candle(timeframe, end_ms - length_ms, end_ms, last - rows, last, due_steps)
             if number < 0:
-                self._append(position + 1, candle, steps_due, end_ms, derived)
+                self._append(position + 1, candle, due_steps, end_ms, derived)
             elif candle is not None:
                 if self._gaps:
                     self._close_gap(streams[number], derived)
@@ -198,22 +207,30 @@ class Derivation:
 
     # -- forming ----------------------------------------------------------------------------------------------------
 
-    def _forming(self, position: int, number: int, at_ms: int, newest: Candle | None, steps: int) -> Candle | None:
-        """Return what timeframe `number` amounts to at `at_ms`, `newest` being a passing last row of this level."""
+    def _form(
+        self,
+        position: int,
+        wanted: frozenset[int],
+        at_ms: int,
+        newest: Candle | None,
+        steps: int,
+        formed: dict[int, Candle],
+    ) -> None:
+        """Form the `wanted` timeframes of this level and those above; `newest` is its last row for the time being."""
         window, level = self._windows[position], self._cascade.levels[position]
-        numbers = dict(level.targets)
-        goes_on = number not in numbers
-        timeframe = numbers[-1 if goes_on else number]
-        open_ms = timeframe.floor(at_ms)
-        end_ms = timeframe.next_open(open_ms)
-        span = level.steps(open_ms, end_ms)
-        if newest is not None:
-            window.append(newest, steps)
-        first, last = window.index(open_ms), len(window)
-        formed = window.candle(timeframe, open_ms, end_ms, first, last, span, closed=False)
-        if newest is not None:
-            window.pop()
-        return self._forming(position + 1, number, open_ms, formed, span) if goes_on else formed
+        with window.having(newest, steps) if newest is not None else nullcontext():
+            last = len(window)
+            for number, timeframe in level.targets:
+                if number >= 0 and number not in wanted:
+                    continue
+                open_ms = timeframe.floor(at_ms)
+                end_ms = timeframe.next_open(open_ms)
+                span = level.steps(open_ms, end_ms)
+                candle = window.candle(timeframe, open_ms, end_ms, window.index(open_ms), last, span, False)
+                if number < 0:
+                    self._form(position + 1, wanted, open_ms, candle, span, formed)
+                elif candle is not None:
+                    formed[number] = candle
 
 
 def _same(one: Candle | None, other: Candle) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from candleactors.core.derivation import Derived
-from candleactors.model import Candle, Gap, GapReason, Revision, Stream, Timeframe
+from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
 
 
 def begins_ms(timeframes: Iterable[Timeframe], warm_ms: int) -> int:
@@ -13,37 +13,96 @@ def begins_ms(timeframes: Iterable[Timeframe], warm_ms: int) -> int:
     return min(timeframe.floor(warm_ms) for timeframe in timeframes)
 
 
-def news(derived: Iterable[Derived], said: Mapping[Stream, list[Candle]], first_ms: int) -> list[Derived]:
-    """Return what of `derived`, built from constituents from `first_ms` on, was not said before.
+class Told:
+    """What was told of one derived stream before.
 
-    `said` holds each stream's stored candles, ascending: all since then, or else the newest. What differs from them, or
-    lies before the newest, is a revision. Intervals that the beginning cut are left out: they were said before, or the
-    stream begins after them.
+    `candles` are those in the store, ascending: all since the time in question, or else the newest. Whether the stored
+    gaps matter is for `doubtful` to say.
     """
-    told = {stream: {candle.open_time_ms: candle for candle in candles} for stream, candles in said.items()}
-    told_ms = {stream: candles[-1].open_time_ms for stream, candles in said.items()}
-    found: list[Derived] = []
-    for stream, event in derived:
-        last_ms = told_ms.get(stream)
-        if isinstance(event, Gap):
-            if event.first_open_ms >= first_ms and (last_ms is None or event.first_open_ms > last_ms):
-                found.append((stream, event))
-        elif isinstance(event, Candle) and event.open_time_ms >= first_ms:
-            if last_ms is None or event.open_time_ms > last_ms:
-                missed_ms = None if last_ms is None else stream.timeframe.next_open(last_ms)
-                if missed_ms is not None and missed_ms < event.open_time_ms and missed_ms < first_ms:
-                    # Not derived for a while, and too long ago to be made up for.
-                    until_ms = stream.timeframe.previous_open(event.open_time_ms)
-                    found.append((stream, Gap(stream, missed_ms, until_ms, GapReason.UNREPAIRED)))
-                told_ms.pop(stream, None)
-                found.append((stream, event))
-            else:
-                before = told[stream].get(event.open_time_ms)
-                if before is None or not _same(before, event):
-                    revision = 1 if before is None else before.revision + 1
-                    found.append((stream, Revision(event.replace(revision=revision))))
+
+    def __init__(self, stream: Stream, candles: Iterable[Candle]) -> None:
+        self._stream = stream
+        self._candles = {candle.open_time_ms: candle for candle in candles}
+        self._gaps: list[Gap] = []
+        self._next_ms = max((candle.next_open_time_ms for candle in self._candles.values()), default=None)
+
+    @property
+    def candles(self) -> Collection[Candle]:
+        """What was told, the revisions among the news included."""
+        return self._candles.values()
+
+    def in_doubt(self, event: Event) -> bool:
+        """Whether the candles alone do not tell if the interval of `event` was told of."""
+        return _first_ms(event) not in self._candles
+
+    def add_gaps(self, gaps: Iterable[Gap]) -> None:
+        """Take in the stored gaps of the stream."""
+        self._gaps += gaps
+        ends = [_next_ms(gap) for gap in self._gaps]
+        self._next_ms = max(ends if self._next_ms is None else [self._next_ms, *ends], default=None)
+
+    def news(self, event: Event, first_ms: int) -> list[Event]:
+        """Return what is news in the next event built from constituents from `first_ms` on.
+
+        What was told otherwise is revised. Intervals that `first_ms` cuts are left out: they were told of before, or
+        the stream begins after them.
+        """
+        open_ms = _first_ms(event)
+        if open_ms < first_ms or isinstance(event, Revision):
+            return []
+        if self._next_ms is None or self._next_ms <= open_ms:
+            passed_over = self.passed_over(open_ms)
+            self._next_ms = _next_ms(event)
+            return [*passed_over, event]
+        return self._grown(event) if isinstance(event, Gap) else self._revised(event)
+
+    def passed_over(self, open_ms: int) -> list[Event]:
+        """Return the gap between what was told and the interval that opens at `open_ms`, if there is one.
+
+        These intervals were not derived for a while, and that is too long ago to be made up for.
+        """
+        if self._next_ms is None or self._next_ms >= open_ms:
+            return []
+        return [Gap(self._stream, self._next_ms, self._stream.timeframe.previous_open(open_ms), GapReason.UNREPAIRED)]
+
+    def _grown(self, gap: Gap) -> list[Event]:
+        told_ms, until_ms = self._next_ms, _next_ms(gap)
+        if told_ms is None or until_ms <= told_ms:
+            return []
+        self._next_ms = until_ms
+        return [Gap(self._stream, told_ms, gap.last_open_ms, gap.reason)]
+
+    def _revised(self, candle: Candle) -> list[Event]:
+        open_ms = candle.open_time_ms
+        before = self._candles.get(open_ms)
+        if before is None and not any(gap.first_open_ms <= open_ms <= gap.last_open_ms for gap in self._gaps):
+            return []  # the stream begins after it
+        if before is not None and before.same_values(candle) and before.missing == candle.missing:
+            return []
+        revised = candle.replace(revision=1 if before is None else before.revision + 1)
+        self._candles[open_ms] = revised
+        return [Revision(revised)]
+
+
+def doubtful(derived: Iterable[Derived], told: Mapping[Stream, Told], until_ms: int) -> set[Stream]:
+    """Return the streams whose stored gaps have to be known before `news` can be told."""
+    behind = {stream for stream, of_stream in told.items() if of_stream.passed_over(stream.timeframe.floor(until_ms))}
+    return behind | {stream for stream, event in derived if told[stream].in_doubt(event)}
+
+
+def news(derived: Iterable[Derived], told: Mapping[Stream, Told], first_ms: int, until_ms: int) -> list[Derived]:
+    """Return what is news in events that ascend by stream, built from constituents of [`first_ms`, `until_ms`)."""
+    found = [(stream, each) for stream, event in derived for each in told[stream].news(event, first_ms)]
+    for stream, of_stream in told.items():
+        found += [(stream, each) for each in of_stream.passed_over(stream.timeframe.floor(until_ms))]
     return found
 
 
-def _same(one: Candle, other: Candle) -> bool:
-    return one.same_values(other) and one.missing == other.missing
+def _first_ms(event: Event) -> int:
+    if isinstance(event, Gap):
+        return event.first_open_ms
+    return (event.candle if isinstance(event, Revision) else event).open_time_ms
+
+
+def _next_ms(event: Candle | Gap) -> int:
+    return event.stream.timeframe.next_open(event.last_open_ms) if isinstance(event, Gap) else event.next_open_time_ms

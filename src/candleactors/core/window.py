@@ -7,32 +7,28 @@ The aggregation rule lives here, once:
 - Volumes and the number of trades are exact sums, ``None`` where a constituent does not say.
 - What is absent is counted.
 
-Sums are differences of running totals, so a candle of 60 constituents costs as little as one of two.
+A candle of 60 constituents costs as little as one of two: sums are differences of running totals, and of the highs only
+those are kept that no later one reaches, so that the first of them since an instant is the highest since then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from candleactors.core.cascade import Due
 from candleactors.model import Candle, Source, Timeframe
 
 _EXACT: Final = Context(prec=2_000, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _add: Final = _EXACT.add
 _subtract: Final = _EXACT.subtract
 _ZERO: Final = Decimal(0)
-_BELOW_ALL: Final = Decimal("-Infinity")
-_ABOVE_ALL: Final = Decimal("Infinity")
 _SLACK: Final = 16
 
-_Sums: TypeAlias = tuple[Decimal | None, int | None, Decimal | None, Decimal | None]
-"""Quote volume, trades, taker volumes: what a venue need not give."""
 _Totals: TypeAlias = tuple[Decimal, Decimal, int, Decimal, Decimal]
 """Running totals: volume, quote volume, trades, taker volumes; what is not given counts as nothing."""
-_Counts: TypeAlias = tuple[int, int, int, int]
-"""Running counts: rows present, rows with trades, rows that lack a value, steps present."""
 
 
 class Window:
@@ -42,7 +38,20 @@ class Window:
     one where this is the source's own window, 60 where it holds hours made of minutes. Nothing here blocks.
     """
 
-    __slots__ = ("_counts", "_highs", "_lows", "_plain", "_rows", "_totals", "begin_ms", "limit", "size")
+    __slots__ = (
+        "_forgotten",
+        "_odd_at",
+        "_peaks",
+        "_peaks_at",
+        "_rows",
+        "_steps",
+        "_totals",
+        "_troughs",
+        "_troughs_at",
+        "begin_ms",
+        "limit",
+        "size",
+    )
 
     def __init__(self, size: Timeframe, limit: int, begin_ms: int) -> None:
         self.size = size
@@ -50,12 +59,16 @@ class Window:
         self.begin_ms = begin_ms
         """Open time of the oldest row."""
         self._rows: list[Candle | None] = []
-        # Of rows without trades, what no comparison picks.
-        self._highs: list[Decimal] = []
-        self._lows: list[Decimal] = []
+        self._steps: list[int] = []
         self._totals: list[_Totals] = [(_ZERO, _ZERO, 0, _ZERO, _ZERO)]
-        self._counts: list[_Counts] = [(0, 0, 0, 0)]
-        self._plain: list[int] = [0]  # running count of rows that have trades, all values and all their steps
+        # By number, which is a row's place counted from the very first: rows that are absent, incomplete, without
+        # trades or without some value; highs that no later one reaches; lows that no later one undercuts.
+        self._forgotten = 0
+        self._odd_at: list[int] = []
+        self._peaks_at: list[int] = []
+        self._peaks: list[Decimal] = []
+        self._troughs_at: list[int] = []
+        self._troughs: list[Decimal] = []
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -74,43 +87,40 @@ class Window:
         rows = self._rows
         if len(rows) > self.limit + _SLACK:
             self._forget(len(rows) - self.limit)
+        number = self._forgotten + len(rows)
         rows.append(candle)
-        present, traded, lacking, have = self._counts[-1]
-        plain, high, low = self._plain[-1], _BELOW_ALL, _ABOVE_ALL
+        self._steps.append(steps)
         if candle is None:
+            self._odd_at.append(number)
             self._totals.append(self._totals[-1])
+            return
+        volume, quote, trades, taker, taker_quote = self._totals[-1]
+        amount, more_quote, count = candle.volume, candle.quote_volume, candle.trades
+        more_taker, more_taker_quote = candle.taker_buy_volume, candle.taker_buy_quote_volume
+        traded, whole = count or amount, not candle.missing and candle.closed
+        if traded:
+            self._push(number, candle.high, candle.low)
+        volume = _add(volume, amount)
+        if more_quote is None or count is None or more_taker is None or more_taker_quote is None:
+            whole = False
         else:
-            volume, quote, trades, taker, taker_quote = self._totals[-1]
-            amount, more_quote, count = candle.volume, candle.quote_volume, candle.trades
-            more_taker, more_taker_quote = candle.taker_buy_volume, candle.taker_buy_quote_volume
-            present += 1
-            have += steps - candle.missing
-            if count or amount:
-                traded += 1
-                high, low = candle.high, candle.low
-            if more_quote is None or count is None or more_taker is None or more_taker_quote is None:
-                lacking += 1
-                self._totals.append((_add(volume, amount), quote, trades, taker, taker_quote))
-            else:
-                plain += 1 if (count or amount) and not candle.missing else 0
-                self._totals.append(
-                    (
-                        _add(volume, amount),
-                        _add(quote, more_quote),
-                        trades + count,
-                        _add(taker, more_taker),
-                        _add(taker_quote, more_taker_quote),
-                    )
-                )
-        self._highs.append(high)
-        self._lows.append(low)
-        self._plain.append(plain)
-        self._counts.append((present, traded, lacking, have))
+            quote, trades = _add(quote, more_quote), trades + count
+            taker, taker_quote = _add(taker, more_taker), _add(taker_quote, more_taker_quote)
+        self._totals.append((volume, quote, trades, taker, taker_quote))
+        if not (traded and whole):
+            self._odd_at.append(number)
 
-    def pop(self) -> None:
-        """Take back the newest row."""
-        for column in self._columns():
+    @contextmanager
+    def having(self, candle: Candle, steps: int) -> Iterator[None]:
+        """Have a newest row for a while; the window is left as it was."""
+        odd_at, peaks_at, peaks = self._odd_at[:], self._peaks_at[:], self._peaks[:]
+        troughs_at, troughs = self._troughs_at[:], self._troughs[:]
+        self.append(candle, steps)
+        yield
+        for column in (self._rows, self._steps, self._totals):
             column.pop()
+        self._odd_at, self._peaks_at, self._peaks = odd_at, peaks_at, peaks
+        self._troughs_at, self._troughs = troughs_at, troughs
 
     def replace(self, index: int, candle: Candle | None, steps: int = 1) -> None:
         """Put another candle into a row; a negative `index` extends the window into the past."""
@@ -128,100 +138,68 @@ class Window:
         for row, row_steps in following:
             self.append(row, row_steps)
 
-    def ending(self, due: Sequence[Due], end_ms: int) -> list[Candle | None]:
-        """Return the derived candles of the intervals that end with the newest row, shortest first.
-
-        Each contains the one before, and so do its high and low.
-        """
-        highs, lows, plain, totals, rows = self._highs, self._lows, self._plain, self._totals, self._rows
-        last = reached = len(rows)
-        newest = rows[-1]
-        volume, quote, trades, taker, taker_quote = totals[-1]
-        high, low = _BELOW_ALL, _ABOVE_ALL
-        ended: list[Candle | None] = []
-        for _, timeframe, length_ms, count, steps in due:
-            first = last - count if count < last else 0
-            if first < reached:
-                high = max(high, *highs[first:reached])
-                low = min(low, *lows[first:reached])
-                reached = first
-            oldest = rows[first]
-            if plain[last] - plain[first] != count or oldest is None or newest is None:
-                ended.append(self._make(timeframe, end_ms - length_ms, end_ms, first, last, high, low, steps, True))
-                continue
-            # What follows is `_make` where nothing is out of the ordinary: most candles by far.
-            volume0, quote0, trades0, taker0, taker_quote0 = totals[first]
-            ended.append(
-                Candle(
-                    newest.venue,
-                    newest.symbol,
-                    timeframe,
-                    end_ms - length_ms,
-                    end_ms - 1,
-                    oldest.open,
-                    high,
-                    low,
-                    newest.close,
-                    _subtract(volume, volume0),
-                    _subtract(quote, quote0),
-                    trades - trades0,
-                    _subtract(taker, taker0),
-                    _subtract(taker_quote, taker_quote0),
-                    True,
-                    True,
-                    Source.DERIVED,
-                    0,
-                    newest.received_ms,
-                )
-            )
-        return ended
-
     def candle(
-        self, timeframe: Timeframe, open_ms: int, end_ms: int, first: int, last: int, steps: int, *, closed: bool = True
+        self, timeframe: Timeframe, open_ms: int, end_ms: int, first: int, last: int, steps: int, closed: bool = True
     ) -> Candle | None:
         """Return the derived candle of [`open_ms`, `end_ms`), made of the rows from `first` up to but not `last`.
 
         `steps` is how many source intervals belong to it. A `first` before the oldest row counts as absent. Returns
         ``None`` if every row is absent.
         """
-        first = max(first, 0)
-        high = max(self._highs[first:last], default=_BELOW_ALL)
-        low = min(self._lows[first:last], default=_ABOVE_ALL)
-        return self._make(timeframe, open_ms, end_ms, first, last, high, low, steps, closed)
-
-    def _make(
-        self,
-        timeframe: Timeframe,
-        open_ms: int,
-        end_ms: int,
-        first: int,
-        last: int,
-        high: Decimal,
-        low: Decimal,
-        steps: int,
-        closed: bool,
-    ) -> Candle | None:
-        present, traded, lacking, have = self._counts[last]
-        present0, traded0, lacking0, have0 = self._counts[first]
-        if present == present0:
-            return None
+        odd_at = self._odd_at
+        if first < 0 or not closed or (odd_at and odd_at[-1] >= self._forgotten + first):
+            return self._odd_candle(timeframe, open_ms, end_ms, max(first, 0), last, steps, closed)
         rows = self._rows
-        latest = newest = rows[last - 1]
-        if traded - traded0 == last - first:
-            oldest = rows[first]
+        oldest, newest = rows[first], rows[last - 1]
+        assert oldest is not None, "an absent row was taken for a whole one"
+        assert newest is not None, "an absent row was taken for a whole one"
+        if last == len(rows):
+            number = self._forgotten + first
+            high = self._peaks[bisect_left(self._peaks_at, number)]
+            low = self._troughs[bisect_left(self._troughs_at, number)]
         else:
-            there = [row for row in rows[first:last] if row is not None]
-            latest = there[-1]
-            there = [row for row in there if row.trades or row.volume]
-            oldest, newest = (there[0], there[-1]) if there else (None, latest)
-        assert newest is not None
-        assert latest is not None
-        if oldest is None:
-            opened = high = low = newest.close
+            high, low = _extremes(rows[first:last])
+        volume, quote, trades, taker, taker_quote = self._totals[last]
+        volume0, quote0, trades0, taker0, taker_quote0 = self._totals[first]
+        return Candle(  # by position, which is faster
+            newest.venue,
+            newest.symbol,
+            timeframe,
+            open_ms,
+            end_ms - 1,
+            oldest.open,
+            high,
+            low,
+            newest.close,
+            _subtract(volume, volume0),
+            _subtract(quote, quote0),
+            trades - trades0,
+            _subtract(taker, taker0),
+            _subtract(taker_quote, taker_quote0),
+            True,
+            True,
+            Source.DERIVED,
+            0,
+            newest.received_ms,
+        )
+
+    def _odd_candle(
+        self, timeframe: Timeframe, open_ms: int, end_ms: int, first: int, last: int, steps: int, closed: bool
+    ) -> Candle | None:
+        """Return the candle of rows of which some may be out of the ordinary, or that has more of them to come."""
+        rows = [row for row in self._rows[first:last] if row is not None]
+        if not rows:
+            return None
+        latest = rows[-1]
+        traded = [row for row in rows if row.trades or row.volume]
+        if traded:
+            opened, close = traded[0].open, traded[-1].close
+            high, low = _extremes(traded)
         else:
-            opened = oldest.open
-        volume, volume0 = self._totals[last][0], self._totals[first][0]
-        missing = steps - have + have0
+            opened = high = low = close = latest.close
+        counts = [row.trades for row in rows]
+        pairs = zip(self._rows[first:last], self._steps[first:last], strict=True)
+        missing = steps - sum(there - row.missing for row, there in pairs if row is not None)
         return Candle(
             latest.venue,
             latest.symbol,
@@ -231,9 +209,12 @@ class Window:
             opened,
             high,
             low,
-            newest.close,
-            _subtract(volume, volume0),
-            *self._sums(first, last, lacking != lacking0),
+            close,
+            _subtract(self._totals[last][0], self._totals[first][0]),
+            _sum([row.quote_volume for row in rows]),
+            None if None in counts else sum(count for count in counts if count),
+            _sum([row.taker_buy_volume for row in rows]),
+            _sum([row.taker_buy_quote_volume for row in rows]),
             closed,
             not missing,
             Source.DERIVED,
@@ -242,50 +223,51 @@ class Window:
             missing,
         )
 
-    def _sums(self, first: int, last: int, lacking: bool) -> _Sums:
-        """Return the sums of what a candle need not have; `lacking` tells that one of them does not have it all."""
-        _, quote, trades, taker, taker_quote = self._totals[last]
-        _, quote0, trades0, taker0, taker_quote0 = self._totals[first]
-        if not lacking:
-            return (
-                _subtract(quote, quote0),
-                trades - trades0,
-                _subtract(taker, taker0),
-                _subtract(taker_quote, taker_quote0),
-            )
-        rows = [row for row in self._rows[first:last] if row is not None]
-        counts = [row.trades for row in rows]
-        return (
-            _total([row.quote_volume for row in rows]),
-            None if None in counts else sum(count for count in counts if count),
-            _total([row.taker_buy_volume for row in rows]),
-            _total([row.taker_buy_quote_volume for row in rows]),
-        )
+    def _push(self, number: int, high: Decimal, low: Decimal) -> None:
+        peaks, peaks_at, troughs, troughs_at = self._peaks, self._peaks_at, self._troughs, self._troughs_at
+        while peaks and peaks[-1] <= high:
+            peaks.pop()
+            peaks_at.pop()
+        peaks.append(high)
+        peaks_at.append(number)
+        while troughs and troughs[-1] >= low:
+            troughs.pop()
+            troughs_at.pop()
+        troughs.append(low)
+        troughs_at.append(number)
 
     def _following(self, index: int) -> list[tuple[Candle | None, int]]:
         """Return the rows from `index` on, each with the steps it stands for."""
-        rows, have = self._rows, [counts[-1] for counts in self._counts]
-        return [
-            (row, 0 if row is None else have[at + 1] - have[at] + row.missing)
-            for at, row in enumerate(rows[index:], index)
-        ]
+        return list(zip(self._rows[index:], self._steps[index:], strict=True))
 
     def _cut(self, index: int) -> None:
         """Drop the rows from `index` on."""
-        while len(self._rows) > index:
-            self.pop()
+        del self._rows[index:], self._steps[index:], self._totals[index + 1 :]
+        del self._odd_at[bisect_left(self._odd_at, self._forgotten + index) :]
+        self._peaks_at, self._peaks, self._troughs_at, self._troughs = [], [], [], []
+        for number, row in enumerate(self._rows, self._forgotten):
+            if row is not None and (row.trades or row.volume):
+                self._push(number, row.high, row.low)
 
     def _forget(self, count: int) -> None:
+        """Drop the `count` oldest rows."""
         for _ in range(count):
             self.begin_ms = self.size.next_open(self.begin_ms)
-        for column in self._columns():
-            del column[:count]
+        self._forgotten += count
+        del self._rows[:count], self._steps[:count], self._totals[:count]
+        del self._odd_at[: bisect_left(self._odd_at, self._forgotten)]
+        for numbers, values in ((self._peaks_at, self._peaks), (self._troughs_at, self._troughs)):
+            old = bisect_left(numbers, self._forgotten)
+            del numbers[:old], values[:old]
 
-    def _columns(self) -> tuple[list[Any], ...]:
-        return self._rows, self._highs, self._lows, self._totals, self._counts, self._plain
+
+def _extremes(rows: Iterable[Candle | None]) -> tuple[Decimal, Decimal]:
+    """Return the highest high and the lowest low of rows that all have trades."""
+    there = [row for row in rows if row is not None]
+    return max(row.high for row in there), min(row.low for row in there)
 
 
-def _total(amounts: list[Decimal | None]) -> Decimal | None:
+def _sum(amounts: list[Decimal | None]) -> Decimal | None:
     total = _ZERO
     for amount in amounts:
         if amount is None:
