@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "core": {"errors", "model", "settings"},
     "venues": {"errors", "model", "core"},
     "transport": {"errors", "model", "settings", "core", "venues"},
+    "columnar": {"errors", "model", "core"},
     "stores": {"errors", "model", "settings", "core"},
     "sim": {"errors", "model"},
     "actors": {"errors", "model", "settings", "core", "venues", "transport", "stores"},
