@@ -88,7 +88,7 @@ class Tally:
 def group_of(pair: Pair) -> Group:
     """Return the group a pair belongs to."""
     low, high = pair
-    return _folder(low), _folder(high), low.market
+    return folder_of(low), folder_of(high), low.market
 
 
 def pairs_of(group: Group) -> list[Pair]:
@@ -104,6 +104,7 @@ def tally(group: Group) -> Tally:
     return total
 
 
-def _folder(table: Table) -> str:
+def folder_of(table: Table) -> str:
+    """Return the folder a table is recorded in, also where its recording is one file of it."""
     path = PurePosixPath(table.recording)
     return str(path.parent if path.suffix else path)

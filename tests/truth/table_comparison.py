@@ -79,14 +79,20 @@ def _count(comparison: Comparison, ours: Candle, theirs: Row | None) -> None:
         comparison.compared += 1
         comparison.values += len(common)
     else:
-        equal = all(getattr(ours, name) == getattr(theirs, name) for name in common)
+        equal = all(_equal(comparison, ours, theirs, name) for name in common)
         comparison.holed += holed
         comparison.holed_equal += holed and equal
         comparison.partial += not holed
         common = [name for name in common if _exceeds(ours, theirs, name)]
     comparison.differences += [
-        _difference(ours, theirs, name) for name in common if getattr(ours, name) != getattr(theirs, name)
+        _difference(ours, theirs, name) for name in common if not _equal(comparison, ours, theirs, name)
     ]
+
+
+def _equal(comparison: Comparison, ours: Candle, theirs: Row, name: str) -> bool:
+    """Whether both are the same number, or become the same float where the venue's came as one."""
+    mine, its = getattr(ours, name), getattr(theirs, name)
+    return bool(mine == its or (comparison.high.floats and float(mine) == float(its)))
 
 
 def _exceeds(ours: Candle, theirs: Row, name: str) -> bool:

@@ -31,9 +31,12 @@ from candleactors.model import Timeframe
 
 _NAMED: Final = re.compile(r"(?P<market>[A-Z0-9:-]+)_(?P<size>\d+(?:[smhdwM]))(?:_[^.]*)?\.(?:csv|csv\.gz|parquet)")
 _DUMP: Final = re.compile(r"(?P<market>[A-Z0-9]+)-(?P<size>\d+[a-zA-Z]+)-\d{4}-\d\d(?:-\d\d)?\.(?:zip|csv|csv\.gz)")
-_OPENED: Final = ("open_time_ms", "open_time", "timestamp")
-_QUOTE: Final = ("quote_volume", "turnover")
-_COUNT: Final = ("trades", "count")
+_PRICES: Final = frozenset({"open", "high", "low", "close", "volume"})
+_OPENED: Final = ("open_time_ms", "open_time", "timestamp", "time", "date", "datetime")
+_QUOTE: Final = ("quote_volume", "quote_asset_volume", "turnover")
+_COUNT: Final = ("trades", "count", "number_of_trades")
+_TAKER: Final = ("taker_buy_volume", "taker_buy_base_asset_volume")
+_TAKER_QUOTE: Final = ("taker_buy_quote_volume", "taker_buy_quote_asset_volume")
 
 
 def found(root: Path) -> list[Table]:
@@ -48,8 +51,9 @@ def found(root: Path) -> list[Table]:
 def rest_answers(root: Path, venue: Path) -> Iterator[Table]:
     """``MARKET/TIMEFRAME/*.json``: answers of the klines endpoint, one after the other."""
     for folder in sorted({path.parent for path in venue.rglob("*.json")}):
-        if (size := _timeframe(folder.name)) is not None:
-            read = partial(_klines, sorted(folder.glob("*.json")))
+        files = sorted(folder.glob("*.json"))
+        if (size := _timeframe(folder.name)) is not None and _holds_klines(files[0]):
+            read = partial(_klines, files)
             yield Table(venue.name, _relative(root, folder.parents[1]), folder.parent.name, size, read)
 
 
@@ -77,7 +81,7 @@ def named_files(root: Path, venue: Path) -> Iterator[Table]:
     """``MARKET_TIMEFRAME*.csv``, ``.csv.gz`` or ``.parquet``, with named columns, written out by way of floats."""
     for path in sorted(venue.rglob("*_*")):
         shape = _NAMED.fullmatch(path.name)
-        if shape is not None and (size := _timeframe(shape["size"])) is not None:
+        if shape is not None and (size := _timeframe(shape["size"])) is not None and _holds_candles(path):
             lacks = MISSING if path.suffix == ".parquet" else None
             recording = _relative(root, path.parent)
             yield Table(venue.name, recording, shape["market"], size, partial(_named, path), floats=True, lacks=lacks)
@@ -121,7 +125,7 @@ def _named(path: Path) -> Iterable[Iterable[Row]]:
 
 def _named_rows(path: Path) -> Iterator[Row]:
     records: Iterable[dict[str, str]]
-    records = parquet_records(path) if path.suffix == ".parquet" else csv.DictReader(io.StringIO(_text(path)))
+    records = parquet_records(path) if path.suffix == ".parquet" else _csv_records(path)
     for record in records:
         yield Row(
             open_ms=instant_ms(next(record[name] for name in _OPENED if name in record)),
@@ -132,9 +136,28 @@ def _named_rows(path: Path) -> Iterator[Row]:
             volume=Decimal(record["volume"]),
             quote_volume=_first(record, _QUOTE),
             trades=None if (count := _first(record, _COUNT)) is None else int(count),
-            taker_buy_volume=_first(record, ("taker_buy_volume",)),
-            taker_buy_quote_volume=_first(record, ("taker_buy_quote_volume",)),
+            taker_buy_volume=_first(record, _TAKER),
+            taker_buy_quote_volume=_first(record, _TAKER_QUOTE),
         )
+
+
+def _csv_records(path: Path) -> Iterator[dict[str, str]]:
+    lines = csv.reader(io.StringIO(_text(path)))
+    names = [name.strip().lower() for name in next(lines, [])]
+    return (dict(zip(names, line, strict=False)) for line in lines)
+
+
+def _holds_candles(path: Path) -> bool:
+    """Whether a CSV file has the columns of candles; of Parquet files that is not asked, they take longer to open."""
+    if path.suffix == ".parquet":
+        return True
+    columns = set(next(_csv_records(path), {}))
+    return columns >= _PRICES and not columns.isdisjoint(_OPENED)
+
+
+def _holds_klines(path: Path) -> bool:
+    answer = json.loads(path.read_text())
+    return isinstance(answer, list) and bool(answer) and isinstance(answer[0], list) and len(answer[0]) >= 11
 
 
 def _first(record: dict[str, str], names: Iterable[str]) -> Decimal | None:
