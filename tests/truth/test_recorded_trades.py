@@ -23,7 +23,6 @@ from recorded import VARIABLE, lines, recorded, root
 
 _STREAMS = trade_streams(root())
 _PRICES = ("open", "high", "low", "close")
-_JOINED_LATE = pytest.mark.xfail(reason="the interval in which trades begin counts as complete", strict=True)
 
 
 def _made(trades: Iterable[Trade], *sizes: str, source: str = "1m", contiguous: bool = True) -> list[Event]:
@@ -72,7 +71,7 @@ def _tables(venue: str, market: str, trades: Sequence[Trade], source: str) -> li
 # -- trades of a stream, candles of an export -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", ["1s", "1m", pytest.param("5m", marks=_JOINED_LATE)])
+@pytest.mark.parametrize("source", ["1s", "1m", "5m"])
 def test_candles_of_trades_equal_the_venues(source: str) -> None:
     if not _STREAMS:
         pytest.skip(f"no recorded trades under {root()}; set {VARIABLE} to the folder of recordings")
@@ -123,7 +122,6 @@ def test_a_hole_in_the_ids_shows_and_closes_again(lost: range) -> None:
     compared, differences = _differences(_last_said(events).values(), rows)
     assert not differences
     assert compared >= 2
-
 
 
 @pytest.mark.parametrize("joined", [900, 1_500, 2_100])
@@ -295,7 +293,6 @@ def test_bitfinex_trades_never_confirmed_are_in_no_candle() -> None:
     assert sorted(set(dropped)) == ["2018-11-12 18:00", "2018-11-12 19:00", "2018-11-12 22:00", "2018-11-12 23:00"]
     in_order = sorted(executed, key=lambda trade: trade.first_id)
     _check_hours(_by_hour(in_order), ["2018-11-12 20:00", "2018-11-12 21:00"])
-
 
 
 def test_bitfinex_trades_count_in_the_order_they_come() -> None:

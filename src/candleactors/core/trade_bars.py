@@ -16,6 +16,8 @@ from candleactors.model import Candle, Revision, Source, Stream, Trade
 
 _EXACT: Final = Context(prec=2_000, traps=[Inexact])
 _ZERO: Final = Decimal(0)
+_FIRST_EVER: Final = 1
+"""The id of a market's very first trade, or 0."""
 
 
 @define
@@ -78,10 +80,12 @@ class TradeBars:
     """Closed candles of `stream` out of its trades.
 
     An interval is over once a trade of a later one has come, or when `advance` says so. One without trades is a flat
-    candle at the last price, as venues have it. While trade ids are missing, each candle they may belong to is
-    incomplete, and `missing` tells how many; what they change when they come goes out as `Revision`s. Intervals further
-    back than `memory` are final. With `contiguous` false ids need only grow: repeats are noticed, holes are not.
-    Never blocks.
+    candle at the last price, as venues have it. The interval in which the trades begin is incomplete, since nobody
+    knows what came before the first; `missing` is 1 there and means at least one. While trade ids are missing, each
+    candle they may belong to is incomplete, and `missing` counts them; what they change when they come goes out as
+    `Revision`s. Intervals further back than `memory` are final. Never blocks.
+
+    With `contiguous` false ids are merely different: repeats are noticed, whatever the order, and holes are not.
     """
 
     def __init__(self, stream: Stream, memory: int, *, contiguous: bool = True) -> None:
@@ -91,66 +95,70 @@ class TradeBars:
         self._bars: dict[int, _Bar] = {}
         self._said: dict[int, Candle] = {}
         self._holes: list[_Hole] = []
-        self._next_id: int | None = None
-        self._newest_ms = 0  # open time of the interval of the trade with the highest id
-        self._open_ms: int | None = None  # of the first interval that is not over
+        self._first_id = self._next_id = 0
+        self._begin_ms = self._newest_ms = 0  # open time of the interval of the first trade, and of the last
+        self._open_ms: int | None = None  # of the first interval that is not over; None before the first trade
+        self._seen: dict[int, int] = {}  # where ids do not tell: the interval of each trade, by its id
 
     def add(self, trade: Trade) -> list[Candle | Revision]:
         """Return what `trade` makes deliverable; nothing for a repeated one.
 
-        Raises `UnorderedCandles` for a trade of another market, one that repeats others only in part, and one further
-        back than is remembered.
+        Raises `UnorderedCandles` for a trade of another market, one from before the first, one that repeats others only
+        in part, and one further back than is remembered.
         """
         if (trade.venue, trade.symbol) != (self.stream.venue, self.stream.symbol):
             raise UnorderedCandles(f"a trade of {trade.venue}:{trade.symbol} does not belong to {self.stream}")
         open_ms = self.stream.timeframe.floor(trade.time_ms)
         if self._open_ms is None:
-            self._open_ms = self._newest_ms = open_ms
+            self._open_ms = self._begin_ms = self._newest_ms = open_ms
+            self._first_id = self._next_id = trade.first_id
         if not self._is_news(trade):
             return []
         if open_ms < self._open_ms and open_ms not in self._said:
             raise UnorderedCandles(f"trade {trade.first_id} of {self.stream} lies further back than is remembered")
-        events: list[Candle | Revision] = []
-        if self._next_id is None or trade.first_id >= self._next_id:
-            events += self._count_on(trade, open_ms)
-        else:
-            self._fill(trade)
+        changed_ms = self._count(trade, open_ms)
+        events = self._close_until(open_ms)
         if open_ms in self._bars:
             self._bars[open_ms].add(trade)
         else:
             self._bars[open_ms] = _Bar.of(trade)
-        return events + self._revise()
+        return events + (self._revise(changed_ms) if changed_ms < self._open_ms else [])
 
     def advance(self, now_ms: int) -> list[Candle | Revision]:
         """Return the candles of the intervals that are over at `now_ms`, by the venue's clock."""
         return [] if self._open_ms is None else self._close_until(self.stream.timeframe.floor(now_ms))
 
     def _is_news(self, trade: Trade) -> bool:
-        expected = self._next_id
-        if expected is None or trade.first_id >= expected:
+        if not self._contiguous:
+            return trade.first_id not in self._seen
+        first_id, last_id = trade.first_id, trade.last_id
+        if first_id >= self._next_id:
             return True
-        ids = (trade.first_id, trade.last_id)
-        if any(hole.first_id <= ids[0] and ids[1] <= hole.last_id for hole in self._holes):
+        if first_id < self._first_id:
+            raise UnorderedCandles(f"trade {first_id} of {self.stream} comes before the first, {self._first_id}")
+        if any(hole.first_id <= first_id and last_id <= hole.last_id for hole in self._holes):
             return True
-        if ids[1] >= expected or any(hole.first_id <= ids[1] and ids[0] <= hole.last_id for hole in self._holes):
-            raise UnorderedCandles(f"trades {ids[0]} to {ids[1]} of {self.stream} repeat others in part")
+        if last_id >= self._next_id or any(h.first_id <= last_id and first_id <= h.last_id for h in self._holes):
+            raise UnorderedCandles(f"trades {first_id} to {last_id} of {self.stream} repeat others in part")
         return False
 
-    def _count_on(self, trade: Trade, open_ms: int) -> list[Candle | Revision]:
-        """Take notice of the trade with the highest id so far; intervals before its own are over."""
-        expected, self._next_id = self._next_id, trade.last_id + 1
-        if self._contiguous and expected is not None and trade.first_id > expected:
+    def _count(self, trade: Trade, open_ms: int) -> int:
+        """Take notice of a trade's ids; return the first interval about which something else may be true now."""
+        if not self._contiguous:
+            self._seen[trade.first_id] = open_ms
+            return open_ms
+        if trade.first_id < self._next_id:
+            hole = next(hole for hole in self._holes if hole.first_id <= trade.first_id <= hole.last_id)
+            self._holes.remove(hole)
+            self._holes += hole.without(trade)
+            return min(hole.first_ms, open_ms)
+        changed_ms = open_ms
+        if trade.first_id > self._next_id:
             first_ms, last_ms = sorted((self._newest_ms, open_ms))
-            self._holes.append(_Hole(expected, trade.first_id - 1, first_ms, last_ms))
-        self._newest_ms = open_ms
-        return self._close_until(open_ms)
-
-    def _fill(self, trade: Trade) -> None:
-        for hole in self._holes:
-            if hole.first_id <= trade.first_id <= hole.last_id:
-                self._holes.remove(hole)
-                self._holes += hole.without(trade)
-                return
+            self._holes.append(_Hole(self._next_id, trade.first_id - 1, first_ms, last_ms))
+            changed_ms = first_ms
+        self._next_id, self._newest_ms = trade.last_id + 1, open_ms
+        return changed_ms
 
     def _close_until(self, until_ms: int) -> list[Candle | Revision]:
         closed: list[Candle | Revision] = []
@@ -159,19 +167,27 @@ class TradeBars:
             candle = self._said[self._open_ms] = self._candle(self._open_ms)
             closed.append(candle)
             self._open_ms = candle.next_open_time_ms
-        while len(self._said) > self._memory:
-            forgotten = next(iter(self._said))
-            del self._said[forgotten]
-            self._bars.pop(forgotten, None)
-            self._holes = [hole for hole in self._holes if hole.last_ms > forgotten]
+        if len(self._said) > self._memory:
+            self._forget(len(self._said) - self._memory)
         return closed
 
-    def _revise(self) -> list[Candle | Revision]:
+    def _forget(self, count: int) -> None:
+        for open_ms in list(self._said)[:count]:
+            del self._said[open_ms]
+            self._bars.pop(open_ms, None)
+        oldest_ms = min(self._said, default=0)
+        self._holes = [hole for hole in self._holes if hole.last_ms >= oldest_ms]
+        for trade_id in [trade_id for trade_id, open_ms in self._seen.items() if open_ms < oldest_ms]:
+            del self._seen[trade_id]
+
+    def _revise(self, since_ms: int) -> list[Candle | Revision]:
         """Return what closed candles have become, where that is something else than was said."""
         revised: list[Candle | Revision] = []
+        oldest_ms = min(self._said, default=0)
         for open_ms, said in self._said.items():
-            if open_ms not in self._bars and open_ms == next(iter(self._said)):
-                continue  # flat at a price that is forgotten
+            # What is flat since before anything remembered stays so.
+            if open_ms < since_ms or (open_ms == oldest_ms and open_ms not in self._bars):
+                continue
             candle = self._candle(open_ms)
             if candle.missing != said.missing or not candle.same_values(said):
                 self._said[open_ms] = candle = candle.replace(revision=said.revision + 1)
@@ -183,6 +199,8 @@ class TradeBars:
         missing = sum(
             hole.last_id - hole.first_id + 1 for hole in self._holes if hole.first_ms <= open_ms <= hole.last_ms
         )
+        if open_ms == self._begin_ms and not (self._contiguous and self._first_id <= _FIRST_EVER):
+            missing += 1
         if bar is None:
             price = self._said[stream.timeframe.previous_open(open_ms)].close
             bar = _Bar(0, 0, price, price, price, price)

@@ -45,10 +45,10 @@ class Told:
         """Return what is news in the next event built from constituents from `first_ms` on.
 
         What was told otherwise is revised. Intervals that `first_ms` cuts are left out: they were told of before, or
-        the stream begins after them.
+        the stream begins after them. It does not begin with a gap.
         """
         open_ms = _first_ms(event)
-        if open_ms < first_ms or isinstance(event, Revision):
+        if open_ms < first_ms or isinstance(event, Revision) or (self._next_ms is None and isinstance(event, Gap)):
             return []
         if self._next_ms is None or self._next_ms <= open_ms:
             passed_over = self.passed_over(open_ms)
