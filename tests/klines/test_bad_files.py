@@ -219,6 +219,16 @@ def test_an_archive_packed_in_an_unknown_way(tmp_path: Path) -> None:
     assert refusal(path).problem.startswith("the archive is damaged or cut short")
 
 
+def test_an_archive_whose_file_has_no_name(tmp_path: Path) -> None:
+    packed = files.zipped([("a", files.text_of(files.rows(2)))])
+    at = packed.rindex(b"PK\x01\x02")
+    directory = bytearray(packed[at:])
+    directory[28] = 0
+    path = tmp_path / "BTCUSDT-1m.zip"
+    path.write_bytes(packed[:at] + directory)
+    assert refusal(path).problem.startswith("the archive is damaged or cut short")
+
+
 def test_other_methods_of_packing_a_zip(tmp_path: Path) -> None:
     path = tmp_path / "BTCUSDT-1m.zip"
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):

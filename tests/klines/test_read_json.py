@@ -10,7 +10,7 @@ import kline_files as files
 import pytest
 from kline_files import MINUTE_MS, START_MS
 
-from candleactors.errors import MalformedFile
+from candleactors.errors import ConfigError, MalformedFile
 from candleactors.klines import read_klines
 
 
@@ -53,6 +53,14 @@ def test_what_the_request_asked_for_comes_before_the_name(tmp_path: Path) -> Non
     recording = {"path": "/api/v3/klines", "query": "symbol=ETHUSDT&interval=1m", "data": files.rest_rows(2)}
     path = files.write_json(tmp_path / "BTCUSDT-5m.json", recording)
     assert str(next(read_klines(path)).stream) == "binance-spot:ETHUSDT:1m"
+
+
+def test_a_request_for_an_interval_that_there_is_not(tmp_path: Path) -> None:
+    recording = {"path": "/api/v3/klines", "query": "symbol=ETHUSDT&interval=1H", "data": files.rest_rows(2)}
+    path = files.write_json(tmp_path / "answer.json", recording)
+    with pytest.raises(ConfigError, match=r'answer.json: "1H" is not a timeframe; did you mean "1h"'):
+        next(read_klines(path))
+    assert len(list(read_klines(path, timeframe="1m"))) == 2
 
 
 def test_further_elements_are_passed_over(tmp_path: Path) -> None:

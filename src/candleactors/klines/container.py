@@ -17,7 +17,11 @@ from candleactors.errors import MalformedFile
 
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
-_DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
+_DAMAGED: Final = (
+    *(EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError),
+    # What nonsense in an archive's directory can come to inside `zipfile`.
+    *(ValueError, LookupError, OverflowError),
+)
 
 
 class _Reads(Protocol):
@@ -92,13 +96,16 @@ def unreadable(path: Path, error: Exception) -> MalformedFile:
 def _only_member(path: Path, stack: ExitStack, raw: IO[bytes]) -> tuple[IO[bytes], str]:
     try:
         archive = stack.enter_context(zipfile.ZipFile(raw))
-        members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
-        if len(members) != 1:
-            raise MalformedFile(f"the archive holds {len(members)} files instead of one", path=str(path))
-        if members[0].flag_bits & 1:
+        names = [m.filename for m in archive.infolist()]
+        names = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
+        if len(names) != 1:
+            raise MalformedFile(f"the archive holds {len(names)} files instead of one", path=str(path))
+        if archive.getinfo(names[0]).flag_bits & 1:
             raise MalformedFile("the archive is encrypted", path=str(path))
-        return stack.enter_context(archive.open(members[0])), members[0].filename
-    except (*_DAMAGED, NotImplementedError, UnicodeDecodeError) as error:
+        return stack.enter_context(archive.open(names[0])), names[0]
+    except MalformedFile:
+        raise
+    except _DAMAGED as error:
         raise MalformedFile(f"the archive is damaged or cut short ({error})", path=str(path)) from None
     except OSError as error:
         raise unreadable(path, error) from None

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from candleactors.errors import ConfigError, MalformedFile
+from candleactors.errors import ConfigError, InvalidTimeframe, MalformedFile
 from candleactors.klines.container import Unpacked, unpack
 from candleactors.klines.csv_rows import csv_records
 from candleactors.klines.grid import Grid, contradiction, infer
@@ -152,7 +152,10 @@ class KlineFile:
             opens_ms.append(open_ms)
             if lasts_ms is not None:
                 lasting_ms.append(lasts_ms)
-        timeframe = Timeframe(told) if told is not None else infer(opens_ms, lasting_ms)
+        try:
+            timeframe = Timeframe(told) if told is not None else infer(opens_ms, lasting_ms)
+        except InvalidTimeframe as error:
+            raise error.within(str(self.path)) from None
         if timeframe is None:
             raise self._unknown("timeframe", "1m")
         return timeframe, opens_ms
