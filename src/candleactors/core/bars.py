@@ -23,7 +23,8 @@ class BarBuilder:
     `anchor` applies to the timeframes written without one: ``day``, or what may stand behind a timeframe's ``@``. The
     first item decides which market this is. A timeframe equal to `source` passes the source's own candles on.
     `memory` is how many source intervals back a late or corrected item may lie; memory use is bounded by it and by the
-    longest timeframe. With `contiguous` false trade ids need only grow. Never blocks; belongs to one task.
+    longest timeframe. With `contiguous` false trade ids need only differ, and `interrupted` tells of lost ones. Never
+    blocks; belongs to one task.
 
     Raises `InvalidTimeframe` where a timeframe is not made of whole source intervals.
     """
@@ -80,6 +81,15 @@ class BarBuilder:
     def knows(self, candle: Candle) -> bool:
         """Whether a candle of the same values was added before and is still remembered."""
         return self._derivation is not None and self._derivation.knows(candle)
+
+    def interrupted(self) -> None:
+        """Take notice that trades may have been lost since the last one, as by a new connection.
+
+        The candles they may belong to become incomplete. Without effect where trade ids are contiguous, since they
+        tell, and where candles are added.
+        """
+        if self._trades is not None:
+            self._trades.interrupted()
 
     def advance(self, now_ms: int) -> list[Event]:
         """Return what trades have come to by the venue's time `now_ms`, without waiting for the next trade."""

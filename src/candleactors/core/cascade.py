@@ -80,7 +80,8 @@ class Cascade:
                 sizes.append(size)
         fed: dict[Timeframe, list[tuple[int, Timeframe]]] = {size: [] for size in sizes}
         for number, timeframe in enumerate(timeframes):
-            base = max((s for s in sizes if s.tiles(timeframe) and s.nominal_ms < timeframe.nominal_ms), key=_length)
+            smaller = [size for size in sizes if size.nominal_ms < timeframe.nominal_ms and size.tiles(timeframe)]
+            base = max(smaller, key=_length, default=source)  # the source also where it is the same by another name
             fed[base].append((number, timeframe))
         for size, coarser in pairwise(sizes):
             fed[size].append((-1, coarser))

@@ -85,7 +85,8 @@ class TradeBars:
     candle they may belong to is incomplete, and `missing` counts them; what they change when they come goes out as
     `Revision`s. Intervals further back than `memory` are final. Never blocks.
 
-    With `contiguous` false ids are merely different: repeats are noticed, whatever the order, and holes are not.
+    With `contiguous` false ids are merely different: repeats are noticed, whatever the order, and holes are not, so
+    `interrupted` has to tell of them.
     """
 
     def __init__(self, stream: Stream, memory: int, *, contiguous: bool = True) -> None:
@@ -98,7 +99,9 @@ class TradeBars:
         self._first_id = self._next_id = 0
         self._begin_ms = self._newest_ms = 0  # open time of the interval of the first trade, and of the last
         self._open_ms: int | None = None  # of the first interval that is not over; None before the first trade
-        self._seen: dict[int, int] = {}  # where ids do not tell: the interval of each trade, by its id
+        # Where ids do not tell: the interval of each trade, by its id, and whether some were lost since the last one.
+        self._seen: dict[int, int] = {}
+        self._lost = False
 
     def add(self, trade: Trade) -> list[Candle | Revision]:
         """Return what `trade` makes deliverable; nothing for a repeated one.
@@ -114,6 +117,9 @@ class TradeBars:
             self._first_id = self._next_id = trade.first_id
         if not self._is_news(trade):
             return []
+        if open_ms < self._begin_ms:
+            self._count(trade, self._begin_ms)  # a little older than the one before it
+            return []
         if open_ms < self._open_ms and open_ms not in self._said:
             raise UnorderedCandles(f"trade {trade.first_id} of {self.stream} lies further back than is remembered")
         changed_ms = self._count(trade, open_ms)
@@ -123,6 +129,13 @@ class TradeBars:
         else:
             self._bars[open_ms] = _Bar.of(trade)
         return events + (self._revise(changed_ms) if changed_ms < self._open_ms else [])
+
+    def interrupted(self) -> None:
+        """Take notice that trades may have been lost since the last one, as by a new connection.
+
+        Without effect where ids are contiguous, since they tell.
+        """
+        self._lost = True
 
     def advance(self, now_ms: int) -> list[Candle | Revision]:
         """Return the candles of the intervals that are over at `now_ms`, by the venue's clock."""
@@ -144,9 +157,14 @@ class TradeBars:
 
     def _count(self, trade: Trade, open_ms: int) -> int:
         """Take notice of a trade's ids; return the first interval about which something else may be true now."""
+        first_ms, last_ms = sorted((self._newest_ms, open_ms))
         if not self._contiguous:
+            if self._lost:
+                self._holes.append(_Hole(trade.first_id, trade.first_id, first_ms, last_ms))  # one at least
             self._seen[trade.first_id] = open_ms
-            return open_ms
+            self._newest_ms = last_ms
+            changed_ms, self._lost = first_ms if self._lost else open_ms, False
+            return changed_ms
         if trade.first_id < self._next_id:
             hole = next(hole for hole in self._holes if hole.first_id <= trade.first_id <= hole.last_id)
             self._holes.remove(hole)
@@ -154,7 +172,6 @@ class TradeBars:
             return min(hole.first_ms, open_ms)
         changed_ms = open_ms
         if trade.first_id > self._next_id:
-            first_ms, last_ms = sorted((self._newest_ms, open_ms))
             self._holes.append(_Hole(self._next_id, trade.first_id - 1, first_ms, last_ms))
             changed_ms = first_ms
         self._next_id, self._newest_ms = trade.last_id + 1, open_ms

@@ -113,6 +113,8 @@ def reference_from_trades(trades: Iterable[Trade], timeframe: Timeframe | str) -
 
     - A trade belongs to the interval of its own time; open and close are those of the lowest and the highest id.
     - An interval without trades is flat at the close before it.
+    - The first interval is that of the lowest id. Its `missing` is one too many, since trades before the first may
+      belong to it, unless that is the market's very first, 0 or 1.
     - Where ids are missing, `missing` counts them in every interval from that of the trade before to that of the trade
       behind, whichever is earlier: they may belong to any of these.
     - The last interval is not `closed`: more trades may come.
@@ -121,9 +123,9 @@ def reference_from_trades(trades: Iterable[Trade], timeframe: Timeframe | str) -
     ordered = sorted({trade.first_id: trade for trade in trades}.values(), key=lambda trade: trade.first_id)
     opens = [target.floor(trade.time_ms) for trade in ordered]
     found: list[Candle] = []
-    for open_ms in target.opens(min(opens), max(opens) + 1) if opens else ():
+    for open_ms in target.opens(opens[0], max(opens) + 1) if opens else ():
         inside = [trade for trade in ordered if target.floor(trade.time_ms) == open_ms]
-        missing = 0
+        missing = int(open_ms == opens[0] and ordered[0].first_id > 1)
         for before, behind in pairwise(ordered):
             edges = sorted((target.floor(before.time_ms), target.floor(behind.time_ms)))
             if edges[0] <= open_ms <= edges[1]:
