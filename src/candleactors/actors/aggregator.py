@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import trio
-from attrs import define
+from attrs import define, evolve
 
 from candleactors.actors.child import ChildContext
 from candleactors.actors.delivery import Delivery, Forming
@@ -17,7 +17,7 @@ from candleactors.core.cascade import cascade
 from candleactors.core.derivation import Derivation, Derived
 from candleactors.core.warm_start import Told, begins_ms, doubtful, news
 from candleactors.errors import StoreUnavailable
-from candleactors.model import MINUTE_MS, Candle, Gap, Revision, Stream
+from candleactors.model import MINUTE_MS, Candle, Event, Gap, Revision, Stream, Timeframe
 from candleactors.settings import AggregationSettings
 from candleactors.stores.base import Store
 
@@ -113,17 +113,17 @@ class Aggregator:
         self._due: dict[Stream, None] = {}
         self._forming: dict[Stream, list[tuple[int, Stream]]] = {}
         # What outlives a restart of the actor: what it had taken out of the mailbox, what it was handing on, and the
-        # earliest correction of each source that is not worked in yet.
+        # earliest interval of each source that it handed on and did not work in yet.
         self._in_hand: list[Delivery] = []
         self._outbox: Delivery | None = None
-        self._corrected: dict[Stream, int] = {}
+        self._postponed: dict[Stream, int] = {}
 
     async def run(self, context: ChildContext) -> None:
         """Aggregate until asked to stop, then what is left in the mailbox."""
         if self._outbox is not None:
             await self._deliver(self._outbox)
         self._wanted, self._derivations, self._forming, self._cold, self._due = {}, {}, {}, {}, {}
-        versions, look_at_s, warm_at_s = (-1, -1), trio.current_time(), 0.0
+        versions, look_at_s, warm_at_s = self._reconcile((-1, -1)), trio.current_time() + _LOOK_EVERY_S, 0.0
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
@@ -161,7 +161,7 @@ class Aggregator:
                 if self._wanted.get(source) != streams:
                     self._cold[source] = self._due[source] = None
             self._wanted = wanted
-            self._corrected = {source: open_ms for source, open_ms in self._corrected.items() if source in wanted}
+            self._postponed = {source: open_ms for source, open_ms in self._postponed.items() if source in wanted}
         if current != versions:
             self._forming = {source: self._formed(derivation) for source, derivation in self._derivations.items()}
         return current
@@ -182,9 +182,7 @@ class Aggregator:
                 if (derivation := self._derivations.get(stream)) is not None:
                     self._derive(derivation, event, outgoing)
                 elif stream in self._cold:
-                    self._due[stream] = None
-                    if isinstance(event, Revision):
-                        self._note_correction(stream, event.candle)
+                    self._postpone(stream, event)
             for stream, forming in delivery.forming.items():
                 outgoing.forming[stream] = forming
                 if formed := self._forming.get(stream):
@@ -198,8 +196,8 @@ class Aggregator:
         else:
             candle = event.candle if isinstance(event, Revision) else event
             if not derivation.remembers(candle.open_time_ms):
-                self._note_correction(derivation.source, candle)
                 self._cool(derivation.source)
+                self._postpone(derivation.source, event)
                 return
             derived = derivation.on_candle(candle)
         self._add(derived, outgoing)
@@ -232,15 +230,17 @@ class Aggregator:
 
     # -- from the store ---------------------------------------------------------------------------------------------
 
-    def _note_correction(self, source: Stream, candle: Candle) -> None:
-        """Keep in mind from when on to build, which may be long before the warm start."""
-        self._corrected[source] = min(candle.open_time_ms, self._corrected.get(source, candle.open_time_ms))
-
     def _cool(self, source: Stream) -> None:
         """Have a symbol's derived candles built anew."""
         del self._derivations[source]
         self._forming.pop(source, None)
-        self._cold[source] = self._due[source] = None
+        self._cold[source] = None
+
+    def _postpone(self, source: Stream, event: Event) -> None:
+        """Have the source built from the store with what came in `event`, however long ago that was."""
+        first_ms = _first_ms(event)
+        self._due[source] = None
+        self._postponed[source] = min(first_ms, self._postponed.get(source, first_ms))
 
     async def _warm_up(self, until_s: float) -> bool:
         """Build what is cold from the store, which has everything that was delivered; say whether it could be read.
@@ -261,43 +261,53 @@ class Aggregator:
 
     async def _build(self, source: Stream) -> None:
         streams = self._wanted[source]
-        newest = (await self._store.tails([source], _FAR_MS)).get(source)
-        if newest is None:
+        timeframes = tuple(stream.timeframe for stream in streams)
+        rows = await self._rows(source, timeframes)
+        if not rows:
             return  # its first candles come to be stored, and then here again
-        settings, timeframes = self._settings, tuple(stream.timeframe for stream in streams)
+        first_ms = _first_ms(rows[0])
         derivation = Derivation(source, cascade(source.timeframe, timeframes), self._memory(source))
-        # What is within memory must be there, or a correction would take the rest of its interval for missing.
-        warm_ms = newest[-1].next_open_time_ms
-        warm_ms -= max(settings.warm_start_minutes, settings.memory_minutes) * MINUTE_MS
-        start_ms = begins_ms(timeframes, min(warm_ms, self._corrected.get(source, warm_ms)))
-        candles = (await self._store.tails([source], start_ms))[source]
-        first_ms = candles[0].open_time_ms
-        gaps = [gap for gap in await self._store.gaps(source) if gap.first_open_ms > first_ms]
-        derived, until_ms = await _derived(derivation, [*candles, *gaps])
-        said = await self._store.tails(streams, start_ms)
+        derived, until_ms = await _derived(derivation, rows)
+        said = await self._store.tails(streams, first_ms)
         told = {stream: Told(stream, said.get(stream, ())) for stream in streams}
         for stream in doubtful(derived, told, until_ms):
             told[stream].add_gaps(await self._store.gaps(stream))
-        outgoing = Delivery(events=news(derived, told, first_ms, until_ms))
+        self._outbox = outgoing = Delivery(events=news(derived, told, first_ms, until_ms))
         for candle in [candle for each in told.values() for candle in each.candles]:
             derivation.said(candle)
         del self._cold[source]
-        self._corrected.pop(source, None)
+        self._postponed.pop(source, None)
         self._derivations[source] = derivation
         self._forming[source] = self._formed(derivation)
         self.counters.warm_starts += 1
         self.counters.derived += len(outgoing.events)
-        self._outbox = outgoing
         await self._deliver(outgoing)
+
+    async def _rows(self, source: Stream, timeframes: Iterable[Timeframe]) -> list[Candle | Gap]:
+        """Return what the store has of a source from when on it is needed, ascending; nothing without a candle."""
+        newest = (await self._store.tails([source], _FAR_MS)).get(source)
+        if newest is None:
+            return []
+        # What is within memory must be there, or a correction would take the rest of its interval for missing.
+        minutes = max(self._settings.warm_start_minutes, self._settings.memory_minutes)
+        warm_ms = newest[-1].next_open_time_ms - minutes * MINUTE_MS
+        start_ms = begins_ms(timeframes, min(warm_ms, self._postponed.get(source, warm_ms)))
+        candles = (await self._store.tails([source], start_ms))[source]
+        gaps = [gap for gap in await self._store.gaps(source) if gap.last_open_ms >= start_ms]
+        clipped = [evolve(gap, first_open_ms=max(gap.first_open_ms, start_ms)) for gap in gaps]
+        return sorted([*candles, *clipped], key=_first_ms)
 
     def _memory(self, source: Stream) -> int:
         return max(1, self._settings.memory_minutes * MINUTE_MS // source.timeframe.nominal_ms)
 
 
 async def _derived(derivation: Derivation, rows: list[Candle | Gap]) -> tuple[list[Derived], int]:
-    """Feed `rows` to a new derivation; return what it makes of them and where they end. A checkpoint now and then."""
+    """Feed ascending rows to a new derivation; return what it makes of them and where they end.
+
+    A checkpoint now and then.
+    """
     derived: list[Derived] = []
-    for number, row in enumerate(sorted(rows, key=_first_ms)):
+    for number, row in enumerate(rows):
         derived += derivation.on_gap(row) if isinstance(row, Gap) else derivation.on_candle(row)
         if number % _ROWS_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
@@ -305,5 +315,7 @@ async def _derived(derivation: Derivation, rows: list[Candle | Gap]) -> tuple[li
     return derived, derivation.expected_ms
 
 
-def _first_ms(row: Candle | Gap) -> int:
-    return row.first_open_ms if isinstance(row, Gap) else row.open_time_ms
+def _first_ms(event: Event) -> int:
+    if isinstance(event, Gap):
+        return event.first_open_ms
+    return (event.candle if isinstance(event, Revision) else event).open_time_ms
