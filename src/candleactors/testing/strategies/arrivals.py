@@ -24,9 +24,9 @@ def arrivals(
     given = draw(items) if isinstance(items, st.SearchStrategy) else items
     if not given:
         return []
-    furthest = len(given) if reach is None else reach
     spots = st.integers(0, len(given) - 1)
-    late = draw(st.dictionaries(spots, st.integers(0, furthest), max_size=len(given)))
+    furthest = 2 * len(given) if reach is None else reach
+    late = draw(st.dictionaries(spots, st.integers(0, furthest)))
     # The sort is stable, so an item overtakes only what is late.
     arrived = [item for _, item in sorted(enumerate(given), key=lambda pair: pair[0] + late.get(pair[0], 0))]
     for spot, delay in draw(st.lists(st.tuples(spots, spots), max_size=repeats)):

@@ -85,13 +85,16 @@ def revised_runs(
     count = len(market.opens)
     holes = draw(_holes(count, max_gaps))
     truth = moves(market.scale, optional_fields=optional_fields)
-    later = draw(st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count), truth), max_size=max_revisions))
+    delays = st.integers(0, 2) | st.integers(0, count)
+    later = draw(st.lists(st.tuples(st.integers(0, count - 1), delays, truth), max_size=max_revisions))
     return _with_revisions(market, _said(market, holes), later)
 
 
 def _holes(count: int, most: int) -> st.SearchStrategy[frozenset[int]]:
     """Return a strategy for the intervals that are missing: never all of them, and in at most `most` stretches."""
-    stretches = st.lists(st.tuples(st.integers(0, count - 1), st.integers(1, max(1, count // 2))), max_size=most)
+    stretches = st.lists(
+        st.tuples(st.integers(0, count - 1), st.integers(1, 3) | st.integers(1, max(1, count // 2))), max_size=most
+    )
     return stretches.map(
         lambda drawn: frozenset(at for first, size in drawn for at in range(first, min(first + size, count)))
     ).map(lambda holes: holes if len(holes) < count else holes - {0})

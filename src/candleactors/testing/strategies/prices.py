@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 from attrs import field, frozen
@@ -28,6 +29,8 @@ class Scale:
     """Ticks of a small move."""
     most: int
     """Steps of the largest amount of a candle."""
+    quiet: int
+    """Of four intervals, how many have no trades, about."""
     lacking: frozenset[str]
     """Which of `OPTIONAL_FIELDS` the venue never gives."""
 
@@ -139,28 +142,45 @@ def shifted(digits: int, decimals: int) -> Decimal:
     return Decimal(f"{digits}E-{decimals}")
 
 
+@cache
+def amounts(most: int) -> st.SearchStrategy[int]:
+    """Return a strategy for amounts in smallest units; of a large range Hypothesis would hardly draw the large half."""
+    return st.integers(1, most) | st.integers(most // 10 + 1, most)
+
+
+# Strategies cost more to make than to draw from, so none is made for every draw.
+_DECIMALS: Final = st.integers(0, 18)
+_MOST: Final = st.sampled_from([10**digits for digits in (1, 4, 8, 14, 20, 30)])
+_FIRST_PRICES: Final = st.sampled_from([10**digits for digits in (1, 4, 8, 12, 16)]).flatmap(amounts)
+_PERMILLE: Final = st.integers(0, 50)
+_QUIET: Final = st.sampled_from([1, 0, 3])
+_SOME_LACKING: Final = st.frozensets(st.sampled_from(OPTIONAL_FIELDS))
+_NONE_LACKING: Final = st.just(frozenset[str]())
+
+
 @st.composite
 def scales(draw: st.DrawFn, *, optional_fields: bool) -> Scale:
     """Return digits from none to 18 decimals, from the smallest amounts to such as no float can hold."""
-    price_decimals, amount_decimals = draw(st.integers(0, 18)), draw(st.integers(0, 18))
-    first_price = draw(st.integers(1, 10 ** draw(st.integers(1, 16))))
-    lacking = draw(st.sets(st.sampled_from(OPTIONAL_FIELDS))) if optional_fields else set()
+    price_decimals, amount_decimals, first_price = draw(_DECIMALS), draw(_DECIMALS), draw(_FIRST_PRICES)
     return Scale(
         price_decimals,
         amount_decimals,
         quote_decimals=min(18, price_decimals + amount_decimals),
         first_price=first_price,
-        move=1 + first_price * draw(st.integers(0, 50)) // 1_000,
-        most=10 ** draw(st.integers(1, 30)),
-        lacking=frozenset(lacking),
+        move=1 + first_price * draw(_PERMILLE) // 1_000,
+        most=draw(_MOST),
+        quiet=draw(_QUIET),
+        lacking=draw(_SOME_LACKING if optional_fields else _NONE_LACKING),
     )
 
 
 def moves(scale: Scale, *, optional_fields: bool) -> st.SearchStrategy[Move | None]:
-    """Return a strategy for what happens in an interval; ``None``, no trade, is every third, and the simplest."""
-    sometimes = st.just(frozenset[str]())
-    if optional_fields:
-        sometimes |= st.frozensets(st.sampled_from(OPTIONAL_FIELDS), max_size=2)
+    """Return a strategy for what happens in an interval; ``None``, no trade, is the simplest."""
+    return _moves(scale.most, scale.quiet, optional_fields)
+
+
+@cache
+def _moves(most: int, quiet: int, optional_fields: bool) -> st.SearchStrategy[Move | None]:
     traded = st.builds(
         Move,
         gap=st.integers(-2, 2),
@@ -168,9 +188,9 @@ def moves(scale: Scale, *, optional_fields: bool) -> st.SearchStrategy[Move | No
         up=st.integers(0, 9),
         down=st.integers(0, 9),
         # Volumes of 0 with trades are real, but only the number of trades tells them from no trade at all.
-        steps=st.integers(1 if optional_fields else 0, scale.most),
+        steps=amounts(most) if optional_fields else st.just(0) | amounts(most),
         trades=st.integers(1, 2_000),
         share=st.integers(0, _SHARES),
-        lacking=sometimes,
+        lacking=_NONE_LACKING | _SOME_LACKING if optional_fields else _NONE_LACKING,
     )
-    return st.none() | traded | traded
+    return st.one_of([st.none()] * quiet + [traded] * (4 - quiet))

@@ -54,7 +54,7 @@ def candle_runs(
       `open_times`, so that runs cross the edges of days, weeks, months, leap days and years.
     - `optional_fields`: whether quote volume, trades and taker volumes may be ``None``, throughout or here and there.
 
-    Prices have none to 18 decimals and go on where the candle before left off; about every third candle is flat.
+    Prices have none to 18 decimals and go on where the candle before left off; from none to most of them are flat.
     Amounts reach from one smallest unit to 30 digits, so that sums do not fit the default decimal context. Everything
     is possible as a market fact (`Candle.problem`). Shrinks towards few flat candles at a price of 1.
     """

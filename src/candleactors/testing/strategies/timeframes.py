@@ -43,12 +43,16 @@ def timeframes(
     Shrinks towards short ones on the default grid. Raises `ValueError` where nothing is left.
     """
     bounds = [None if text is None else _parsed(text) for text in (tiled_by, tiles, shortest, longest)]
-    found = _matching(*bounds, units, anchors)
-    if not found:
+    if not _matching(*bounds, units=units, anchors=anchors):
         raise ValueError("no timeframe satisfies all these conditions")
-    plain = [each for each in found if each.anchor is None]
-    # Most grids are other ones; without this they would hardly leave room for the default one.
-    return st.sampled_from(plain) | st.sampled_from(found) if plain else st.sampled_from(found)
+    return _some(*bounds, units=units, anchors=anchors)
+
+
+@st.composite
+def _some(draw: st.DrawFn, *bounds: Timeframe | None, units: str, anchors: bool) -> Timeframe:
+    # One unit and kind of grid is as likely as another, however many sizes there are of it.
+    sizes = draw(st.sampled_from(_matching(*bounds, units=units, anchors=anchors)))
+    return draw(st.sampled_from(sizes))
 
 
 def chosen(timeframe: Chosen) -> st.SearchStrategy[Timeframe]:
@@ -61,24 +65,21 @@ def _parsed(timeframe: str | Timeframe) -> Timeframe:
 
 
 @cache
-def _matching(
-    tiled_by: Timeframe | None,
-    tiles: Timeframe | None,
-    shortest: Timeframe | None,
-    longest: Timeframe | None,
-    units: str,
-    anchors: bool,
-) -> list[Timeframe]:
-    return [
-        each
-        for each in _all()
-        if each.unit in units
-        and (anchors or each.anchor is None)
-        and (shortest is None or each.nominal_ms >= shortest.nominal_ms)
-        and (longest is None or each.nominal_ms <= longest.nominal_ms)
-        and (tiled_by is None or (tiled_by.tiles(each) and each.nominal_ms > tiled_by.nominal_ms))
-        and (tiles is None or (each.tiles(tiles) and each.nominal_ms < tiles.nominal_ms))
-    ]
+def _matching(*bounds: Timeframe | None, units: str, anchors: bool) -> list[list[Timeframe]]:
+    """Return what satisfies all conditions, by kind of grid and unit, the default grid first."""
+    tiled_by, tiles, shortest, longest = bounds
+    found: dict[tuple[bool, str], list[Timeframe]] = {}
+    for each in _all():
+        if (
+            each.unit in units
+            and (anchors or each.anchor is None)
+            and (shortest is None or each.nominal_ms >= shortest.nominal_ms)
+            and (longest is None or each.nominal_ms <= longest.nominal_ms)
+            and (tiled_by is None or (tiled_by.tiles(each) and each.nominal_ms > tiled_by.nominal_ms))
+            and (tiles is None or (each.tiles(tiles) and each.nominal_ms < tiles.nominal_ms))
+        ):
+            found.setdefault((each.anchor is not None, each.unit), []).append(each)
+    return list(found.values())
 
 
 @cache

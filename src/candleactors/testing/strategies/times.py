@@ -37,6 +37,7 @@ EDGES_MS: Final = tuple(
 """Midnights UTC."""
 _FIRST_DAY: Final = _midnight_ms("1980-01-01") // DAY_MS
 _LAST_DAY: Final = _midnight_ms("2120-01-01") // DAY_MS
+_MIDNIGHTS: Final = st.sampled_from(EDGES_MS) | st.integers(_FIRST_DAY, _LAST_DAY).map(lambda day: day * DAY_MS)
 
 
 @st.composite
@@ -47,8 +48,7 @@ def open_times(draw: st.DrawFn, timeframe: Chosen = "1m", *, before: int = 60) -
     Shrinks towards 2024-01-01.
     """
     frame = draw(chosen(timeframe))
-    days = st.integers(_FIRST_DAY, _LAST_DAY).map(lambda day: day * DAY_MS)
-    open_ms = frame.floor(draw(st.sampled_from(EDGES_MS) | days))
+    open_ms = frame.floor(draw(_MIDNIGHTS))
     for _ in range(draw(st.integers(0, before))):
         open_ms = frame.previous_open(open_ms)
     return open_ms

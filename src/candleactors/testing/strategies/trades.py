@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Final, TypeAlias
+
 from hypothesis import strategies as st
 
 from candleactors.model import Trade
-from candleactors.testing.strategies.prices import scales
+from candleactors.testing.strategies.prices import amounts, scales
 from candleactors.testing.strategies.runs import SYMBOL, VENUE
 from candleactors.testing.strategies.times import open_times
 
-_PAUSES_MS = (1_000, 60_000, 3_600_000)
+_PAUSES_MS: Final = (1_000, 60_000, 3_600_000)
+_TAKERS: Final = (st.booleans(), st.booleans() | st.none(), st.none())
+_ALL_TAKERS: Final = st.sampled_from(_TAKERS)
+_One: TypeAlias = tuple[int, int, int, int, bool | None, int, int]
+"""Pause, move, amount, number, taker, ids left out before it, and how far its time steps back."""
 
 
 @st.composite
@@ -42,21 +49,15 @@ def trades(
     unit at a price of 1, in the same millisecond.
     """
     scale = draw(scales(optional_fields=False))
-    takers = st.booleans()
-    if optional_fields:
-        takers = draw(st.sampled_from([takers, takers | st.none(), st.none()]))
-    one = st.tuples(
-        st.integers(0, draw(st.sampled_from(_PAUSES_MS))),
-        st.integers(-9, 9),
-        st.integers(1, scale.most),
-        st.integers(1, 4 if aggregates else 1),
-        takers,
-        (st.just(0) | st.integers(0, 5)) if holes else st.just(0),
-        (st.just(0) | st.integers(0, 10_000)) if out_of_order else st.just(0),
-    )
+    takers = draw(_ALL_TAKERS) if optional_fields else _TAKERS[0]
+    one = _one(draw(st.sampled_from(_PAUSES_MS)), scale.most, takers, aggregates, holes, out_of_order)
     at_least = draw(st.integers(min_size, max(min_size, max_size - 1)))
     drawn = draw(st.lists(one, min_size=at_least, max_size=max_size))
-    at_ms, price, next_id = draw(starts or open_times()), scale.first_price, draw(st.integers(1, 10**10))
+    at_ms, price, next_id = (
+        draw(open_times() if starts is None else starts),
+        scale.first_price,
+        draw(st.integers(1, 10**10)),
+    )
     found: list[Trade] = []
     for pause_ms, move, steps, count, taker_buy, skipped, back_ms in drawn:
         if found:
@@ -79,3 +80,19 @@ def trades(
         for at, delay in draw(st.lists(st.tuples(spots, spots), max_size=4)):
             found.insert(min(at + 1 + delay, len(found)), found[at])
     return found
+
+
+@cache
+def _one(
+    pause_ms: int, most: int, takers: st.SearchStrategy[bool | None], aggregates: bool, holes: bool, out_of_order: bool
+) -> st.SearchStrategy[_One]:
+    """Return a strategy for one trade; kept, since strategies cost more to make than to draw from."""
+    return st.tuples(
+        st.integers(0, pause_ms),
+        st.integers(-9, 9),
+        amounts(most),
+        st.integers(1, 4 if aggregates else 1),
+        takers,
+        (st.just(0) | st.integers(0, 5)) if holes else st.just(0),
+        (st.just(0) | st.integers(0, 10_000)) if out_of_order else st.just(0),
+    )
