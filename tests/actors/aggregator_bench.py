@@ -121,16 +121,19 @@ class Writer:
         self.mailbox: Mailbox[list[tuple[Stream, Event]]] = Mailbox(1_024)
         self.flushes = 0
         self._store = store
+        self._pending: list[list[tuple[Stream, Event]]] = []
 
     async def flush(self) -> None:
         self.flushes += 1
         await trio.lowlevel.checkpoint()
         if self._store.refuses:
             raise StoreUnavailable("the disk is gone")
-        for batch in self.mailbox.take_all():
-            said = [event.candle if isinstance(event, Revision) else event for _, event in batch]
+        self._pending += self.mailbox.take_all()
+        while self._pending:
+            said = [event.candle if isinstance(event, Revision) else event for _, event in self._pending[0]]
             gaps = [each for each in said if isinstance(each, Gap)]
             await self._store.write([each for each in said if isinstance(each, Candle)], gaps)
+            del self._pending[0]
 
 
 class Bench:
