@@ -183,9 +183,10 @@ def test_a_recorded_month_equals_what_is_made_one_by_one() -> None:
 # -- boundaries -----------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=300)
 @given(st.data())
 def test_a_grid_knows_the_intervals_of_its_timeframe(data: st.DataObject) -> None:
-    timeframe = data.draw(timeframes())
+    timeframe = data.draw(timeframes() | timeframes(units="M") | timeframes(units="dw"))
     edges = open_times(timeframe) | st.integers(-400 * 365 * DAY_MS, 400 * 365 * DAY_MS)
     at_ms = data.draw(st.lists(edges, min_size=1, max_size=20))
     grid = Grid(timeframe)
@@ -200,6 +201,14 @@ def test_a_leap_february_ends_with_its_29th() -> None:
     assert (first.open_time_ms, first.close_time_ms) == (START_MS - 28 * DAY_MS, START_MS + DAY_MS - 1)
     assert (first.missing, first.closed) == (29 * 1440 - 2, True)
     assert (second.open_time_ms, second.missing, second.closed) == (START_MS + DAY_MS, 31 * 1440 - 1, False)
+
+
+@pytest.mark.parametrize("months", ["1M", "5M"])
+@pytest.mark.parametrize("anchor", ["+0800", "-0500", "+1400", "-1400"])
+def test_months_begin_at_midnight_wherever_that_is(months: str, anchor: str) -> None:
+    timeframe = Timeframe(months).anchored(anchor)
+    candles = [a_candle(minute) for minute in range(-2 * 1440, 3 * 1440, 30)]
+    assert CandleTable.of(candles).resample(timeframe).candles() == reference_resample(candles, timeframe)
 
 
 def test_the_last_bar_of_a_day_is_shorter_unless_counted_from_the_epoch() -> None:

@@ -14,7 +14,7 @@ Instants: TypeAlias = npt.NDArray[np.int64]
 Numbers: TypeAlias = npt.NDArray[np.int64]
 """Numbers of intervals, each one more than that of the interval before."""
 
-_DAY: Final = Timeframe("1d")
+_MONTH: Final = Timeframe("1M")
 
 
 class Grid:
@@ -23,8 +23,11 @@ class Grid:
     def __init__(self, timeframe: Timeframe) -> None:
         size_ms = timeframe.duration_ms
         restarts = size_ms is not None and size_ms < DAY_MS and DAY_MS % size_ms > 0 and timeframe.anchor != "epoch"
-        by_day = restarts or size_ms is None
-        self._origin_ms = _DAY.anchored(timeframe.anchor or "day").floor(0) if by_day else timeframe.floor(0)
+        if restarts or size_ms is None:
+            # Counted from the midnight, wherever that is, with which January 1970 begins.
+            self._origin_ms = _MONTH.anchored(timeframe.anchor or "day").floor(14 * DAY_MS)
+        else:
+            self._origin_ms = timeframe.floor(0)
         self._size_ms = size_ms
         self._months = timeframe.count
         self._a_day = -(-DAY_MS // size_ms) if size_ms is not None and restarts else None
