@@ -116,6 +116,13 @@ class TestBatch:
         for frame in frames:
             assert [candle for candle in derived if candle.timeframe == frame] == reference_resample(present, frame)
 
+    @pytest.mark.parametrize(("source", "name"), [("1m", "60s"), ("60m", "1h"), ("1d", "24h")])
+    @settings(max_examples=10)
+    @given(st.data())
+    def test_knows_a_size_by_another_name(self, source: str, name: str, data: st.DataObject) -> None:
+        present = final_candles(data.draw(gappy_runs(source, max_size=5)))
+        assert list(resample(present, name)) == reference_resample(present, name)
+
     @often
     @given(arrivals(gappy_runs().map(final_candles), reach=0, repeats=5), targets("1m"))
     def test_passes_over_repeats(self, arrived: list[Candle], frame: Timeframe) -> None:
@@ -480,6 +487,26 @@ class TestTrades:
         """Behind the first one: what the ids before it are cannot be known."""
         arrived = [told[0], *data.draw(arrivals(told[1:], reach=10))]
         assert_trades_come_to_the_reference(arrived, data.draw(several("1m")))
+
+    @often
+    @given(trades(holes=True), st.data())
+    def test_that_fill_holes_in_part_give_the_same_values(self, told: list[Trade], data: st.DataObject) -> None:
+        arrived = [told[0], *data.draw(arrivals(told[1:], reach=10))]
+        said = build(arrived, "1m")
+        assert contract_breaches(said) == []
+        minutes = [candle for candle in reference_from_trades(arrived, "1m") if candle.closed]
+        assert [each.values() for each in final_candles(said)] == [each.values() for each in minutes]
+        assert all(one.missing >= other.missing for one, other in zip(final_candles(said), minutes, strict=True))
+
+    @pytest.mark.xfail(strict=True, reason="what is left of a hole is still looked for in all the intervals it was in")
+    def test_that_fill_a_hole_in_part_narrow_it(self) -> None:
+        open_ms = 1_704_067_200_000
+
+        def trade(number: int, after_s: int) -> Trade:
+            return Trade("x", "Y", number, number, Decimal(1), Decimal(1), open_ms + after_s * 1000, None)
+
+        arrived = [trade(1, 0), trade(4, 130), trade(5, 190), trade(3, 30)]
+        assert [candle.missing for candle in final_candles(build(arrived, "1m"))] == [1, 0, 0]
 
     @often
     @given(trades(), targets("1m"))
