@@ -132,17 +132,103 @@ def test_ten_thousand_streams_come_and_go() -> None:
     assert interests.plan("spot").active == ()
 
 
-STREAMS = [Stream(venue, f"S{i}", M1) for venue in ("spot", "futures") for i in range(6)]
+def carrier(stream: Stream) -> Stream:
+    return Stream(stream.venue, stream.symbol, M1)
+
+
+def derived(stream: Stream, frame: str) -> Stream:
+    return Stream(stream.venue, stream.symbol, Timeframe(frame))
+
+
+A5, A7, B5 = derived(A, "5m"), derived(A, "7m"), derived(B, "5m")
+
+
+def deriving(capacity: int = 2, max_shards: int = 2) -> Registry:
+    limits = ShardLimits(capacity, max_shards)
+    return Registry({"spot": limits, "futures": limits}, carrier)
+
+
+def test_derived_streams_have_their_source_subscribed() -> None:
+    interests = deriving()
+    assert interests.watch("config", [A5, A7, B]) == {"spot"}
+    assert interests.desired("spot") == (A, B)
+    assert interests.derived("spot") == {A: (A5, A7)}
+    assert interests.watch("sse", [A7, A]) == frozenset(), "both are there already"
+    assert interests.watch("sse", [B5]) == {"spot"}, "no connection changes, but what is made does"
+    assert interests.derived("spot") == {A: (A5, A7), B: (B5,)}
+    assert interests.unwatch("config", [A5, A7]) == {"spot"}
+    assert interests.derived("spot") == {A: (A7,), B: (B5,)}
+    assert interests.unwatch("sse") == {"spot"}
+    assert interests.desired("spot") == (B,)
+    assert interests.derived("spot") == {}
+    assert interests.owners(A7) == ()
+    assert interests.owners(B) == ("config",)
+
+
+def test_owners_watch_what_they_named() -> None:
+    """Not its source."""
+    interests = deriving()
+    interests.watch("config", [A5])
+    interests.watch("sse", [A7], priority=3)
+    assert interests.owners(A) == ()
+    assert interests.owners(A5) == ("config",)
+    assert interests.priority(A) == 3
+    status = interests.status()
+    assert status.owners == {"config": 1, "sse": 1}
+    assert (status.venues["spot"].desired, status.venues["spot"].derived, status.venues["spot"].symbols) == (1, 2, 1)
+
+
+def test_the_most_important_of_what_it_carries_ranks_a_source() -> None:
+    interests = deriving(capacity=1, max_shards=1)
+    interests.watch("config", [A, B5])
+    assert interests.waiting("spot") == (B,)
+    assert interests.watch("position", [derived(B, "7m")], priority=1) == {"spot"}
+    assert interests.waiting("spot") == (A,)
+    assert interests.unwatch("position") == {"spot"}
+    assert interests.waiting("spot") == (B,)
+
+
+def test_a_parked_source_makes_nothing() -> None:
+    interests = deriving()
+    interests.watch("config", [A5, B5])
+    assert interests.park(A5, "is no source") == frozenset()
+    assert interests.park(A, "unknown symbol") == {"spot"}
+    assert interests.derived("spot") == {B: (B5,)}
+    assert interests.watch("sse", [A7]) == {"spot"}
+    assert interests.desired("spot") == (B,)
+    assert interests.release(A) == {"spot"}
+    assert interests.derived("spot") == {A: (A5, A7), B: (B5,)}
+
+
+def test_interest_in_what_is_derived_expires() -> None:
+    interests = deriving()
+    interests.watch("recent", [A5], expires_at_s=5.0)
+    interests.watch("recent", [A7], expires_at_s=9.0)
+    assert interests.expire(5.0) == {"spot"}
+    assert interests.derived("spot") == {A: (A7,)}
+    assert interests.expire(9.0) == {"spot"}
+    assert interests.desired("spot") == ()
+
+
+STREAMS = [
+    Stream(venue, f"S{i}", Timeframe(frame))
+    for venue in ("spot", "futures")
+    for i, frames in enumerate((["1m"], ["1m"], ["1m", "5m"], ["1m", "5m", "7m"], ["5m", "7m", "1h"], ["5m"]))
+    for frame in frames
+]
 some_streams = st.lists(st.sampled_from(STREAMS), max_size=5)
 owner_names = st.sampled_from(["config", "sse", "strategy"])
 
 
 class RegistryMachine(RuleBasedStateMachine):
-    """A registry beside the plainest possible book-keeping of the same interests."""
+    """A registry beside the plainest possible book-keeping of the same interests.
+
+    `first` and `parked` are of sources, all else is of what is watched.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.registry = Registry({"spot": ShardLimits(2, 2), "futures": ShardLimits(3, 1)})
+        self.registry = Registry({"spot": ShardLimits(2, 2), "futures": ShardLimits(3, 1)}, carrier)
         self.limits = {"spot": 4, "futures": 3}
         self.interests: dict[tuple[str, Stream], tuple[int, float | None]] = {}
         self.first: list[Stream] = []
@@ -151,14 +237,15 @@ class RegistryMachine(RuleBasedStateMachine):
 
     def carried(self) -> dict[str, Any]:
         plans = {name: self.registry.plan(name) for name in self.limits}
-        return {n: {i: set(p.streams_of(i)) for i in p.active + p.retiring} for n, p in plans.items()}
+        made = {name: {s for _, s in self.interests if s.venue == name and s != carrier(s)} for name in self.limits}
+        return {n: (made[n], {i: set(p.streams_of(i)) for i in p.active + p.retiring}) for n, p in plans.items()}
 
     def check(self, before: dict[str, Any], changed: frozenset[str]) -> None:
         after = self.carried()
         assert changed == {name for name in after if before[name] != after[name]}
 
     def settle_model(self) -> None:
-        watched = {stream for _, stream in self.interests}
+        watched = {carrier(stream) for _, stream in self.interests}
         self.first = [s for s in self.first if s in watched]
         self.parked = {s: reason for s, reason in self.parked.items() if s in watched}
 
@@ -174,8 +261,8 @@ class RegistryMachine(RuleBasedStateMachine):
         changed = self.registry.watch(owner, streams, priority=priority, expires_at_s=expires)
         for stream in streams:
             self.interests[owner, stream] = (priority, expires)
-            if stream not in self.first:
-                self.first.append(stream)
+            if carrier(stream) not in self.first:
+                self.first.append(carrier(stream))
         self.check(before, changed)
 
     @rule(owner=owner_names, streams=st.none() | some_streams)
@@ -234,12 +321,25 @@ class RegistryMachine(RuleBasedStateMachine):
         for venue, limit in self.limits.items():
             ranked = sorted(
                 (s for s in self.first if s.venue == venue and s not in self.parked),
-                key=lambda s: -max(p for (_, of), (p, _) in self.interests.items() if of == s),
+                key=lambda s: -max(p for (_, of), (p, _) in self.interests.items() if carrier(of) == s),
             )
             assert self.registry.desired(venue) == tuple(ranked)
             assert self.registry.waiting(venue) == tuple(ranked[limit:])
             plan = self.registry.plan(venue)
             assert {s for i in plan.active for s in plan.streams_of(i)} == set(ranked[:limit])
+
+    @invariant()
+    def makes_what_is_watched_and_not_its_own_source(self) -> None:
+        for venue in self.limits:
+            made: dict[Stream, set[Stream]] = {}
+            for _, stream in self.interests:
+                source = carrier(stream)
+                if stream.venue == venue and stream != source and source not in self.parked:
+                    made.setdefault(source, set()).add(stream)
+            found = self.registry.derived(venue)
+            assert {source: set(streams) for source, streams in found.items()} == made
+            assert all(len(streams) == len(set(streams)) for streams in found.values())
+            assert self.registry.status().venues[venue].derived == sum(map(len, made.values()))
 
     @invariant()
     def knows_owners_expiry_and_parking(self) -> None:
