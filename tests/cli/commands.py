@@ -1,6 +1,13 @@
-"""Runs the command line in this process."""
+"""Runs the command line in this process, or in one of its own."""
 
 from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import threading
+from contextlib import suppress
 
 import pytest
 from attrs import frozen
@@ -31,3 +38,28 @@ class Shell:
         captured = self._capsys.readouterr()
         assert isinstance(caught.value.code, int)
         return Outcome(caught.value.code, captured.out, captured.err)
+
+
+def with_stderr_on_a_terminal(*arguments: object) -> Outcome:
+    """Return what ``candleactors`` with `arguments` leaves behind if its stderr is a terminal, and its stdout none."""
+    ours, theirs = pty.openpty()
+    shown = bytearray()
+
+    def watch() -> None:
+        with open(ours, "rb", buffering=0) as terminal, suppress(OSError):  # an error is how Linux ends a terminal
+            while read := terminal.read(1 << 16):
+                shown.extend(read)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    done = subprocess.run(
+        [sys.executable, "-c", "from candleactors.cli import main; main()", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        check=False,
+    )
+    os.close(theirs)
+    watcher.join()
+    return Outcome(done.returncode, done.stdout, shown.decode())

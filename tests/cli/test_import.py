@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import trio
-from commands import Shell
+from commands import Shell, with_stderr_on_a_terminal
 
 from candleactors.klines import read_klines
 from candleactors.klines.importing import Importer
@@ -273,6 +273,14 @@ def test_an_interrupted_import_says_how_to_go_on(candleactors: Shell) -> None:
     assert out.startswith("binance-spot:BTCUSDT:1m: ")
     assert candleactors("import", path, *SPOT).status == 0
     assert how_many() == ROWS
+
+
+def test_a_bar_on_the_terminal(candleactors: Shell) -> None:
+    outcome = with_stderr_on_a_terminal("import", dump("BTCUSDT-1m-2026.csv", -ROWS, ROWS), *SPOT)
+    assert outcome.status == 0
+    assert outcome.out.startswith(f"binance-spot:BTCUSDT:1m: {ROWS} rows, {ROWS} new")
+    for expected in ("checking BTCUSDT-1m-2026.csv", "importing BTCUSDT-1m-2026.csv", "rows/s", "%"):
+        assert expected in outcome.err
 
 
 def test_a_feed_may_write_to_the_same_store_meanwhile(candleactors: Shell) -> None:

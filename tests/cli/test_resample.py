@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from commands import Shell
+from commands import Shell, with_stderr_on_a_terminal
 
 import candleactors as library
 from candleactors.klines.reader import read_klines
@@ -197,6 +197,15 @@ def test_a_reader_that_stops_early_is_no_error(candleactors: Shell) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+def test_a_bar_on_the_terminal_leaves_the_output_alone(candleactors: Shell) -> None:
+    path = dump("BTCUSDT-1m-2026.csv", 0, 30_000)
+    outcome = with_stderr_on_a_terminal("resample", path, "--to", "5m")
+    assert (outcome.status, outcome.out) == (0, candleactors("resample", path, "--to", "5m").out)
+    assert "resampling" in outcome.err
+    assert "rows/s" in outcome.err
+    assert ",5m," not in outcome.err
 
 
 def test_recorded_days_make_the_venue_s_own_hours(candleactors: Shell) -> None:

@@ -37,6 +37,8 @@ def progress(total_bytes: int, *, shown: bool = True) -> Iterator[Bar]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        redirect_stdout=False,  # or what is written there would land on the terminal
+        redirect_stderr=False,
     )
     with bar:
         task = bar.add_task("", total=total_bytes, rate="")
