@@ -279,12 +279,16 @@ class TestBuilder:
 
 class TestMemory:
     @often
-    @given(revised_with_targets, st.integers(1, 20))
+    @given(
+        revised_runs("1m", min_size=40, max_size=80),
+        st.lists(timeframes(tiled_by="1m", longest="7m"), min_size=1, max_size=3, unique=True),
+        st.integers(1, 5),
+    )
     def test_what_lies_further_back_is_refused_and_changes_nothing(
-        self, drawn: tuple[list[Event], list[Timeframe]], memory: int
+        self, events: list[Event], frames: list[Timeframe], memory: int
     ) -> None:
-        events, frames = drawn
-        source = events[0].stream.timeframe
+        """Over more candles than are remembered."""
+        source = Timeframe("1m")
         builder = BarBuilder(*frames, source=source, memory=memory)
         taken: list[Event] = []
         said: list[Event] = []

@@ -167,12 +167,12 @@ class TestCandleRuns:
             *(lambda run, name=name: len(run) > 3 and lacking(run, name) == len(run) for name in OPTIONAL),
             *(lambda run, name=name: 0 < lacking(run, name) < len(run) for name in OPTIONAL),
             lambda run: not any(lacking(run, name) for name in OPTIONAL) and len(run) > 3,
+            lambda run: any(c.volume == 0 and c.trades and c.quote_volume is None for c in run),
         )
-        occur(candle_runs(optional_fields=False), lambda run: any(c.volume == 0 and c.trades for c in run))
 
     def test_runs_are_long_as_often_as_short(self) -> None:
         occur(
-            candle_runs(max_size=40).map(len), *(lambda n, k=k: k <= n < k + 8 for k in range(1, 40, 8)), examples=100
+            candle_runs(max_size=20).map(len), *(lambda n, k=k: k <= n < k + 5 for k in range(1, 20, 5)), examples=100
         )
 
     @short

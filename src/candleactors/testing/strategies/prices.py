@@ -97,9 +97,8 @@ class Market:
             steps, trades = happened.steps, happened.trades
             bought = steps * happened.share // _SHARES
             average = low + (high - low) * happened.share // _SHARES
-            lacking |= happened.lacking
-        if happened is not None and "trades" not in lacking:
-            trades = max(trades, int(steps == 0))  # prices do not move without a trade, however small
+            # Where nothing but the number of trades tells that there were any, it is given.
+            lacking |= happened.lacking if steps else happened.lacking - {"trades"}
         given = {
             "quote_volume": self.scale.quote(average * steps),
             "trades": trades,
@@ -149,7 +148,7 @@ def amounts(most: int) -> st.SearchStrategy[int]:
 
 
 # Strategies cost more to make than to draw from, so none is made for every draw.
-_DECIMALS: Final = st.integers(0, 18)
+_DECIMALS: Final = st.sampled_from([0, 2, 8, 18]) | st.integers(0, 18)
 _MOST: Final = st.sampled_from([10**digits for digits in (1, 4, 8, 14, 20, 30)])
 _FIRST_PRICES: Final = st.sampled_from([10**digits for digits in (1, 4, 8, 12, 16)]).flatmap(amounts)
 _PERMILLE: Final = st.integers(0, 50)
@@ -176,11 +175,11 @@ def scales(draw: st.DrawFn, *, optional_fields: bool) -> Scale:
 
 def moves(scale: Scale, *, optional_fields: bool) -> st.SearchStrategy[Move | None]:
     """Return a strategy for what happens in an interval; ``None``, no trade, is the simplest."""
-    return _moves(scale.most, scale.quiet, optional_fields)
+    return _moves(scale.most, scale.quiet, "trades" not in scale.lacking, optional_fields)
 
 
 @cache
-def _moves(most: int, quiet: int, optional_fields: bool) -> st.SearchStrategy[Move | None]:
+def _moves(most: int, quiet: int, tells_trades: bool, optional_fields: bool) -> st.SearchStrategy[Move | None]:
     traded = st.builds(
         Move,
         gap=st.integers(-2, 2),
@@ -188,7 +187,7 @@ def _moves(most: int, quiet: int, optional_fields: bool) -> st.SearchStrategy[Mo
         up=st.integers(0, 9),
         down=st.integers(0, 9),
         # Volumes of 0 with trades are real, but only the number of trades tells them from no trade at all.
-        steps=amounts(most) if optional_fields else st.just(0) | amounts(most),
+        steps=amounts(most) | st.just(0) if tells_trades else amounts(most),
         trades=st.integers(1, 2_000),
         share=st.integers(0, _SHARES),
         lacking=_NONE_LACKING | _SOME_LACKING if optional_fields else _NONE_LACKING,
