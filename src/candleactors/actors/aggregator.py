@@ -275,6 +275,7 @@ class Aggregator:
         self._outbox = outgoing = Delivery(events=news(derived, told, first_ms, until_ms))
         for candle in [candle for each in told.values() for candle in each.candles]:
             derivation.said(candle)
+        derivation.leave_out(first_ms)
         del self._cold[source]
         self._postponed.pop(source, None)
         self._derivations[source] = derivation

@@ -34,6 +34,8 @@ class Derivation:
         self._memory = memory
         self._windows: list[Window] = []
         self._revisions: dict[tuple[Stream, int], int] = {}
+        # What opened before the one and ended by the other is known in part and was not told of from here.
+        self._cut_ms = (0, 0)
         # Intervals passed over without any constituent, not told of yet, and why.
         self._gaps: dict[Stream, Gap] = {}
         self._reason = GapReason.UNREPAIRED
@@ -87,6 +89,10 @@ class Derivation:
         """Take notice that a derived candle was said before: its next revision counts on from there."""
         if candle.revision and self.remembers(self._cascade.source.floor(candle.close_time_ms)):
             self._revisions[candle.stream, candle.open_time_ms] = candle.revision
+
+    def leave_out(self, before_ms: int) -> None:
+        """Never revise an interval that opened before `before_ms` and has ended by now."""
+        self._cut_ms = (before_ms, self._expected())
 
     def forming(self, candle: Candle | None = None, numbers: Collection[int] | None = None) -> dict[int, Candle]:
         """Return the open derived candles by the number of their timeframe, `candle` being the open source candle.
@@ -182,7 +188,7 @@ class Derivation:
             open_ms = candle.open_time_ms
             if number < 0:
                 self._replace(position + 1, candle, open_ms, level.steps(open_ms, candle.next_open_time_ms), derived)
-            else:
+            elif open_ms >= self._cut_ms[0] or candle.close_time_ms >= self._cut_ms[1]:
                 stream = self.streams[number]
                 revision = self._revisions[stream, open_ms] = self._revisions.pop((stream, open_ms), 0) + 1
                 derived.append((stream, Revision(candle.replace(revision=revision, received_ms=row.received_ms))))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from attrs import evolve
+
 from candleactors.core.derivation import Derived
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
 
@@ -45,10 +47,12 @@ class Told:
         """Return what is news in the next event built from constituents from `first_ms` on.
 
         What was told otherwise is revised. Intervals that `first_ms` cuts are left out: they were told of before, or
-        the stream begins after them. It does not begin with a gap.
+        the stream begins after them.
         """
+        if isinstance(event, Gap) and event.first_open_ms < first_ms <= event.last_open_ms:
+            event = evolve(event, first_open_ms=_first_whole_ms(self._stream.timeframe, first_ms))
         open_ms = _first_ms(event)
-        if open_ms < first_ms or isinstance(event, Revision) or (self._next_ms is None and isinstance(event, Gap)):
+        if open_ms < first_ms or isinstance(event, Revision):
             return []
         if self._next_ms is None or self._next_ms <= open_ms:
             passed_over = self.passed_over(open_ms)
@@ -96,6 +100,12 @@ def news(derived: Iterable[Derived], told: Mapping[Stream, Told], first_ms: int,
     for stream, of_stream in told.items():
         found += [(stream, each) for each in of_stream.passed_over(stream.timeframe.floor(until_ms))]
     return found
+
+
+def _first_whole_ms(timeframe: Timeframe, first_ms: int) -> int:
+    """Return when the first interval opens that `first_ms` does not cut."""
+    open_ms = timeframe.floor(first_ms)
+    return open_ms if open_ms == first_ms else timeframe.next_open(open_ms)
 
 
 def _first_ms(event: Event) -> int:
