@@ -14,13 +14,13 @@ MINUTE = Timeframe("1m")
 SIZES = "2m..60m"
 
 
-def minutes(symbol: str, days: int) -> Iterator[Candle]:
-    """Yield `days` of made-up closed minutes; one in fifty is flat."""
+def minutes(symbol: str, days: int, flat: float = 0.0) -> Iterator[Candle]:
+    """Yield `days` of made-up closed minutes, of which this share is flat."""
     choose = Random(symbol)
     price = 40_000_00
     for open_ms in range(START_MS, START_MS + days * DAY_MS, MINUTE_MS):
         first, price = price, max(1_000_00, price + choose.randint(-300, 300))
-        trades = 0 if choose.random() < 0.02 else choose.randint(1, 3000)
+        trades = 0 if choose.random() < flat else choose.randint(1, 3000)
         price = price if trades else first
         high, low = max(first, price), min(first, price)
         volume = choose.randint(1, 10**10) if trades else 0
