@@ -21,6 +21,7 @@ status_socket = "run/status.sock"
 [venues.binance-spot]
 symbols = ["BTCUSDT", "ETHUSDT", "币安人生USDT"]
 timeframes = ["1s", "1m", "1M"]
+derived = ["2m..60m", "2h,4h", "7m@epoch", "1d@+0800", "3d@2017-08-17", "7s"]
 testnet = true
 websocket_url = "ws://127.0.0.1:9443"
 rest_url = "http://[::1]:8080/"
@@ -64,6 +65,10 @@ def test_everything_is_read(tmp_path: Path) -> None:
     spot = settings.venues["binance-spot"]
     assert spot.symbols == ("BTCUSDT", "ETHUSDT", "币安人生USDT")
     assert spot.timeframes == (Timeframe("1s"), Timeframe("1m"), Timeframe("1M"))
+    assert [str(frame) for frame in spot.derived] == [
+        *(f"{minutes}m" for minutes in range(2, 61)),
+        *("2h", "4h", "7m@epoch", "1d@+0800", "3d@2017-08-17", "7s"),
+    ]
     assert (spot.testnet, spot.websocket_url, spot.rest_url) == (True, "ws://127.0.0.1:9443", "http://[::1]:8080/")
     assert spot.rotate_after_s is None
     assert isinstance(spot.messages_per_s, float)
@@ -99,6 +104,62 @@ def test_everything_is_read(tmp_path: Path) -> None:
         (
             '[venues.binance-spot]\ntimeframes = ["1m", "1h", "1m"]',
             'config.toml: venues.binance-spot.timeframes[2]: "1m" is listed twice',
+        ),
+        (
+            '[venues.binance-spot]\nderived = "2m..60m"',
+            'config.toml: venues.binance-spot.derived: "2m..60m" is not a list; write ["2m..60m"]',
+        ),
+        (
+            '[venues.binance-spot]\nderived = ["5m", "7min"]',
+            'config.toml: venues.binance-spot.derived[1]: "7min" is not a timeframe; did you mean "7m"?',
+        ),
+        (
+            '[venues.binance-spot]\nderived = ["5m", 7]',
+            "config.toml: venues.binance-spot.derived[1]: 7 is not a text in quotes",
+        ),
+        (
+            '[venues.binance-spot]\nderived = ["5m@noon"]',
+            'config.toml: venues.binance-spot.derived[0]: "5m@noon" has no anchor: that is epoch, a UTC offset such as'
+            " +0800, or a date such as 2017-08-17",
+        ),
+        *(
+            (
+                f'[venues.binance-spot]\nderived = ["7m", "{text}"]',
+                f'config.toml: venues.binance-spot.derived[1]: "{text}" is not a range of timeframes;'
+                ' did you mean "2m..60m"?',
+            )
+            for text in ("60m..2m", "0m..5m", "2m..20000m")
+        ),
+        (
+            '[venues.binance-spot]\ntimeframes = ["1m", "5m"]\nderived = ["2m..5m"]',
+            "config.toml: venues.binance-spot.derived: 5m is among the timeframes taken from the venue already",
+        ),
+        (
+            '[venues.binance-spot]\nderived = ["7m", "5m", "7m"]',
+            'config.toml: venues.binance-spot.derived[2]: "7m" is listed twice',
+        ),
+        (
+            '[venues.binance-spot]\nderived = ["5m@epoch", "5m"]',
+            'config.toml: venues.binance-spot.derived[1]: "5m" is listed twice',
+        ),
+        *(
+            (
+                f'[venues.binance-{name}]\nderived = ["2d..4d"]',
+                f'config.toml: venues.binance-{name}.derived: "3d" begins on another day for each symbol of {title}, so'
+                " it cannot be derived as such; take it as a native timeframe, or name a first day;"
+                ' did you mean "3d@2017-08-17"?',
+            )
+            for name, title in (("spot", "Binance Spot"), ("usdm", "Binance USD-M Futures"))
+        ),
+        (
+            '[venues.binance-usdm]\nderived = ["90s"]',
+            'config.toml: venues.binance-usdm.derived: "90s" cannot be made from the candles of Binance USD-M Futures'
+            " (1m, 3m, 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 3d, 1w, 1M)",
+        ),
+        ("[aggregation]\nmemory_minutes = 0", "config.toml: aggregation.memory_minutes: 0 is not at least 1"),
+        (
+            "[aggregation]\nwarm_start_minutes = -1",
+            "config.toml: aggregation.warm_start_minutes: -1 is not at least 0",
         ),
         (
             '[venues.binance-spot]\nsymbols = ["BTCUSDT", "BTCUSDT"]',
@@ -227,6 +288,12 @@ def test_mistakes_in_a_file(text: str, message: str, tmp_path: Path) -> None:
     assert mistake(text, tmp_path) == message
 
 
+@pytest.mark.xfail(reason="counted among what the ranges stand for, where the file has no such place")
+@pytest.mark.parametrize("derived", ['["2m..5m", "3m"]', '["2m..5m", "2m..60m"]'])
+def test_what_a_range_repeats_is_reported_with_its_place(derived: str, tmp_path: Path) -> None:
+    assert "venues.binance-spot.derived[1]: " in mistake(f"[venues.binance-spot]\nderived = {derived}", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
@@ -257,6 +324,7 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         {
             "CANDLEACTORS_HEALTH__STALE_AFTER_S": "75.5",
             "CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS": "SOLUSDT, XRPUSDT",
+            "CANDLEACTORS_VENUES__BINANCE_SPOT__DERIVED": "2m..4m, 7m@epoch",
             "CANDLEACTORS_VENUES__BINANCE_SPOT__TESTNET": "false",
             "CANDLEACTORS_VENUES__BINANCE_SPOT__ROTATE_AFTER_S": "3600",
             "CANDLEACTORS_VENUES__BINANCE_SPOT__REST_URL": "none",
@@ -271,6 +339,7 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
     assert spot.symbols == ("SOLUSDT", "XRPUSDT")
     assert (spot.testnet, spot.rotate_after_s, spot.rest_url) == (False, 3600.0, None)
     assert spot.timeframes[0] == Timeframe("1s")
+    assert spot.derived == Timeframe.expand("2m..4m,7m@epoch")
     assert settings.health.stale_after_s == 75.5
     assert settings.repair.workers == 2
     assert settings.socket_path == Path("other.sock")
@@ -340,7 +409,7 @@ toml_values = st.recursive(
     max_leaves=6,
 )
 keys = st.sampled_from(
-    ["venues", "binance-spot", "symbols", "timeframes", "rest_url", "health", "idle_s", "log", "store"]
+    ["venues", "binance-spot", "symbols", "timeframes", "derived", "rest_url", "health", "idle_s", "log", "store"]
 )
 
 
