@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal
-from typing import Any
+from functools import reduce
 
 from hypothesis import given
 
-from candleactors import Candle, Event, Revision, Timeframe
+from candleactors import Candle, Event, Gap, Revision, Timeframe
 from candleactors.testing import final_candles, gappy_runs, reference_resample, revised_runs, timeframes
 
 EXACT = Context(prec=100)
 
 
+def my_bar(candles: list[Candle]) -> list[Decimal]:
+    """Yours: open, high, low, close and volume of some candles in order."""
+    traded = [candle for candle in candles if candle.trades or candle.volume]
+    if not traded:
+        return [candles[-1].close] * 4 + [Decimal(0)]
+    high, low = max(candle.high for candle in traded), min(candle.low for candle in traded)
+    return [traded[0].open, high, low, traded[-1].close, reduce(EXACT.add, [candle.volume for candle in traded])]
+
+
 def my_bars(candles: list[Candle], timeframe: Timeframe) -> dict[int, list[Decimal]]:
-    """Yours: open, high, low, close and volume by open time, of candles in order."""
-    bars: dict[int, list[Decimal]] = {}
+    """Yours: the bars by open time."""
+    inside: dict[int, list[Candle]] = {}
     for candle in candles:
-        open_ms = timeframe.floor(candle.open_time_ms)
-        bar = bars.setdefault(open_ms, [candle.close, candle.close, candle.close, candle.close, Decimal(0)])
-        if not (candle.trades or candle.volume):  # the line that is usually missing
-            if not bar[4]:
-                bar[:4] = [candle.close] * 4
-            continue
-        if not bar[4]:
-            bar[:3] = [candle.open, candle.high, candle.low]
-        bar[1], bar[2], bar[3] = max(bar[1], candle.high), min(bar[2], candle.low), candle.close
-        bar[4] = EXACT.add(bar[4], candle.volume)
-    return bars
+        inside.setdefault(timeframe.floor(candle.open_time_ms), []).append(candle)
+    return {open_ms: my_bar(found) for open_ms, found in inside.items()}
 
 
 @given(gappy_runs().map(final_candles), timeframes(tiled_by="1m"))
@@ -48,13 +48,13 @@ class MyLiveBars:
         self._candles: dict[int, Candle] = {}
 
     def take(self, event: Event) -> None:
-        candle: Any = event.candle if isinstance(event, Revision) else event
-        if not isinstance(candle, Candle):
+        if isinstance(event, Gap):
             return
+        candle = event.candle if isinstance(event, Revision) else event
         self._candles[candle.open_time_ms] = candle
         open_ms = self.timeframe.floor(candle.open_time_ms)
-        inside = [ms for ms in sorted(self._candles) if self.timeframe.floor(ms) == open_ms]
-        self.bars |= my_bars([self._candles[ms] for ms in inside], self.timeframe)
+        end_ms = self.timeframe.next_open(open_ms)
+        self.bars[open_ms] = my_bar([self._candles[ms] for ms in sorted(self._candles) if open_ms <= ms < end_ms])
 
 
 @given(revised_runs(), timeframes(tiled_by="1m", longest="1h"))

@@ -54,9 +54,10 @@ class SimulatedFeeds:
         return run_simulated(body, **self._seeded(options))
 
     def _seeded(self, options: Options) -> Options:
-        seed = options.setdefault("seed", self.seed)
-        replay = f'pytest "{self._node.nodeid}" --candleactors-seed={seed}'
-        self._node.add_report_section("call", "candleactors", f"simulated feed: seed {seed}, replay: {replay}\n")
+        told = f"simulated feed: seed {options.setdefault('seed', self.seed)}\n"
+        if options["seed"] == self.seed:
+            told += f'replay: pytest "{self._node.nodeid}" --candleactors-seed={self.seed}\n'
+        self._node.add_report_section("call", "candleactors", told)
         return options
 
 

@@ -95,7 +95,7 @@ async def open_simulated_feed(
     """Run a feed in a simulated world around the body of an ``async with``.
 
     - `settings`: the feed's, its venues' URLs led to the simulators. Without them it watches `symbols` of
-      ``binance-spot`` in `timeframes`.
+      ``binance-spot`` in `timeframes`, derived ones where the venue does not have them.
     - `seed`: of everything random. The same seed and the same program give the same run, event for event.
     - `start_ms`: when it begins, UTC milliseconds.
     - `faults`: what goes wrong when, in seconds from the start. `SimulatedFeed.inject` lets more happen.
@@ -158,8 +158,11 @@ def run_simulated(body: Callable[[SimulatedFeed], Awaitable[T]], **options: Unpa
 
 
 def _watching(symbols: Iterable[str], timeframes: Iterable[str | Timeframe]) -> Settings:
-    frames = tuple(each if isinstance(each, Timeframe) else Timeframe(each) for each in timeframes)
-    return Settings(venues={SPOT_RULES.name: VenueSettings(symbols=tuple(symbols), timeframes=frames)})
+    frames = [each if isinstance(each, Timeframe) else Timeframe(each) for each in timeframes]
+    native = tuple(frame for frame in frames if frame in SPOT_RULES.timeframes)
+    derived = tuple(frame for frame in frames if frame not in native)
+    venue = VenueSettings(symbols=tuple(symbols), timeframes=native or (Timeframe("1m"),), derived=derived)
+    return Settings(venues={SPOT_RULES.name: venue})
 
 
 def _led_to_simulators(settings: Settings) -> Settings:
