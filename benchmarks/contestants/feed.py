@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -32,9 +32,9 @@ class Forgetful:
     async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         await trio.lowlevel.checkpoint()
-        return {stream: [minute_before(stream)] for stream in streams}
+        return {stream: [minute_before(stream)] for stream in starts_ms}
 
     async def candles(
         self,

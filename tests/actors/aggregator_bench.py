@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from inspect import iscoroutinefunction
@@ -93,10 +93,10 @@ class Shelf:
         self._check()
         await self.inner.write(candles, gaps)
 
-    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         self._check()
         await trio.sleep(self.slow_s)
-        return await self.inner.tails(streams, start_ms)
+        return await self.inner.tails(starts_ms)
 
     async def candles(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Candle]:
         self._check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ class BadStore:
             raise StoreUnavailable("the disk is full")
         await self._store.write(candles, gaps)
 
-    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         self._check()
-        return await self._store.tails(streams, start_ms)
+        return await self._store.tails(starts_ms)
 
     async def candles(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Candle]:
         self._check()

@@ -105,13 +105,13 @@ def test_precedence_agrees_with_a_dict(batches: list[list[Candle]]) -> None:
                         old = model.get((new.stream, new.open_time_ms))
                         if old is None or wins(new, old):
                             model[new.stream, new.open_time_ms] = new
-                latest = await store.tails([STREAM, OTHER], FAR_MS)
+                latest = await store.tails({STREAM: FAR_MS, OTHER: FAR_MS})
                 for stream in (STREAM, OTHER):
                     rows = [model[key] for key in sorted(model, key=lambda key: key[1]) if key[0] == stream]
                     assert await store.candles(stream) == rows
                     closed = [row for row in rows if row.closed]
                     assert latest.get(stream, []) == closed[-1:]
-                    assert (await store.tails([stream], START_MS + MINUTE_MS)).get(stream, []) == (
+                    assert (await store.tails({stream: START_MS + MINUTE_MS})).get(stream, []) == (
                         [row for row in closed if row.open_time_ms > START_MS] or closed[-1:]
                     )
 
@@ -149,8 +149,10 @@ async def test_ranges_limits_and_newest(path: Path) -> None:
 async def test_tails_ignore_open_candles_and_unknown_streams(path: Path) -> None:
     async with open_sqlite(path) as store:
         await store.write([candle(0), candle(1), candle(2, closed=False), candle(0, OTHER, closed=False)], [])
-        assert await store.tails([STREAM, OTHER, evolve(STREAM, symbol="NONE")], FAR_MS) == {STREAM: [candle(1)]}
-        assert await store.tails([], 0) == {}
+        assert await store.tails(dict.fromkeys([STREAM, OTHER, evolve(STREAM, symbol="NONE")], FAR_MS)) == {
+            STREAM: [candle(1)]
+        }
+        assert await store.tails({}) == {}
 
 
 async def test_gaps_are_split_by_candles_and_only_by_closed_ones(path: Path) -> None:
@@ -193,7 +195,7 @@ async def test_a_second_writer_is_refused_and_readers_are_not(path: Path) -> Non
             with pytest.raises(LocalProtocolError, match="reading only"):
                 await reader.write([candle(1)], [])
     async with open_sqlite(path) as store:
-        assert await store.tails([STREAM], FAR_MS) == {STREAM: [candle(0)]}
+        assert await store.tails({STREAM: FAR_MS}) == {STREAM: [candle(0)]}
 
 
 async def test_reading_needs_a_store(path: Path) -> None:
@@ -282,7 +284,7 @@ async def test_every_call_is_a_checkpoint(path: Path) -> None:
         with trio.testing.assert_checkpoints():
             await store.write([], [])
         with trio.testing.assert_checkpoints():
-            await store.tails([], 0)
+            await store.tails({})
         with trio.testing.assert_checkpoints():
             await store.candles(STREAM)
         with trio.testing.assert_checkpoints():

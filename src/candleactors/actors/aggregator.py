@@ -17,7 +17,7 @@ from candleactors.core.cascade import cascade
 from candleactors.core.derivation import Derivation, Derived
 from candleactors.core.warm_start import Told, begins_ms, doubtful, news
 from candleactors.errors import StoreUnavailable
-from candleactors.model import MINUTE_MS, Candle, Event, Gap, Revision, Stream, Timeframe
+from candleactors.model import MINUTE_MS, Candle, Event, Gap, Revision, Stream
 from candleactors.settings import AggregationSettings
 from candleactors.stores.base import Store
 
@@ -262,13 +262,15 @@ class Aggregator:
     async def _build(self, source: Stream) -> None:
         streams = self._wanted[source]
         timeframes = tuple(stream.timeframe for stream in streams)
-        rows = await self._rows(source, timeframes)
-        if not rows:
+        warm_ms = await self._warm_ms(source)
+        if warm_ms is None:
             return  # its first candles come to be stored, and then here again
+        rows = await self._rows(source, begins_ms(timeframes, warm_ms))
         first_ms = _first_ms(rows[0])
-        derivation = Derivation(source, cascade(source.timeframe, timeframes), self._memory(source))
+        plan = cascade(source.timeframe, timeframes)
+        derivation = Derivation(source, plan, self._memory(source), silent_until_ms=warm_ms)
         derived, until_ms = await _derived(derivation, rows)
-        said = await self._store.tails(streams, first_ms)
+        said = await self._store.tails({stream: stream.timeframe.floor(warm_ms) for stream in streams})
         told = {stream: Told(stream, said.get(stream, ())) for stream in streams}
         for stream in doubtful(derived, told, until_ms):
             told[stream].add_gaps(await self._store.gaps(stream))
@@ -284,16 +286,19 @@ class Aggregator:
         self.counters.derived += len(outgoing.events)
         await self._deliver(outgoing)
 
-    async def _rows(self, source: Stream, timeframes: Iterable[Timeframe]) -> list[Candle | Gap]:
-        """Return what the store has of a source from when on it is needed, ascending; nothing without a candle."""
-        newest = (await self._store.tails([source], _FAR_MS)).get(source)
+    async def _warm_ms(self, source: Stream) -> int | None:
+        """Return from when on what ends is to be told; ``None`` where the store has no candle of the source."""
+        newest = (await self._store.tails({source: _FAR_MS})).get(source)
         if newest is None:
-            return []
+            return None
         # What is within memory must be there, or a correction would take the rest of its interval for missing.
         minutes = max(self._settings.warm_start_minutes, self._settings.memory_minutes)
         warm_ms = newest[-1].next_open_time_ms - minutes * MINUTE_MS
-        start_ms = begins_ms(timeframes, min(warm_ms, self._postponed.get(source, warm_ms)))
-        candles = (await self._store.tails([source], start_ms))[source]
+        return min(warm_ms, self._postponed.get(source, warm_ms))
+
+    async def _rows(self, source: Stream, start_ms: int) -> list[Candle | Gap]:
+        """Return what the store has of a source from `start_ms` on, ascending."""
+        candles = (await self._store.tails({source: start_ms}))[source]
         gaps = [gap for gap in await self._store.gaps(source) if gap.last_open_ms >= start_ms]
         clipped = [evolve(gap, first_open_ms=max(gap.first_open_ms, start_ms)) for gap in gaps]
         return sorted([*candles, *clipped], key=_first_ms)

@@ -22,16 +22,18 @@ class Derivation:
     """Derived candles of one source stream.
 
     `memory` is how many intervals of the source back a late or corrected candle may lie; the windows are bounded by
-    that and by the longest interval made of each. Knows nothing of clocks or stores, and never blocks.
+    that and by the longest interval made of each. What ends up to `silent_until_ms` is not told of. Knows nothing of
+    clocks or stores, and never blocks.
     """
 
-    def __init__(self, source: Stream, cascade: Cascade, memory: int) -> None:
+    def __init__(self, source: Stream, cascade: Cascade, memory: int, *, silent_until_ms: int = 0) -> None:
         self.source = source
         self.expected_ms: int | None = None
         """Open time of the next source candle in order; ``None`` before the first."""
         self.streams = tuple(Stream(source.venue, source.symbol, timeframe) for timeframe in cascade.timeframes)
         self._cascade = cascade
         self._memory = memory
+        self._silent_until_ms = silent_until_ms
         self._windows: list[Window] = []
         self._revisions: dict[tuple[Stream, int], int] = {}
         # What opened before the one and ended by the other is known in part and was not told of from here.
@@ -128,7 +130,10 @@ class Derivation:
         window = self._windows[position]
         window.append(row, steps)
         level, last, streams = self._cascade.levels[position], len(window), self.streams
+        silent = end_ms <= self._silent_until_ms
         for number, timeframe, length_ms, rows, due_steps in level.due(end_ms):
+            if silent and number >= 0:
+                continue
             candle = window.candle(timeframe, end_ms - length_ms, end_ms, last - rows, last, due_steps)
             if number < 0:
                 self._append(position + 1, candle, due_steps, end_ms, derived)

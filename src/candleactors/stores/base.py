@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from candleactors.model import Candle, Gap, Stream
@@ -37,8 +37,8 @@ class Store(Protocol):
         newest ones if `newest`."""
         ...
 
-    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
-        """Return the closed candles of each stream that open at or after `start_ms`, ascending; or else its newest one.
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
+        """Return the closed candles of each stream that open at or after its start, ascending; or else its newest one.
 
         What has none is left out.
         """

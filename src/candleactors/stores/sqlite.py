@@ -15,7 +15,7 @@ import operator
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -113,13 +113,13 @@ class SqliteStore:
             raise LocalProtocolError("the store was opened for reading only")
         return await self._run(self._writer, functools.partial(_merge, candles=candles, corrects=corrects))
 
-    async def tails(self, streams: Iterable[Stream], start_ms: int) -> dict[Stream, list[Candle]]:
-        """Return the closed candles of each stream that open at or after `start_ms`, or else its newest one."""
-        wanted = list(streams)
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
+        """Return the closed candles of each stream that open at or after its start, or else its newest one."""
+        wanted = dict(starts_ms)
 
         def query(connection: sqlite3.Connection) -> dict[Stream, list[Candle]]:
             found = {}
-            for stream in wanted:
+            for stream, start_ms in wanted.items():
                 key = schema.stream_key(stream)
                 rows = connection.execute(f"{schema.SELECT_RANGE} ASC", (*key, start_ms, _LAST_MS)).fetchall()
                 candles = [candle for candle in (schema.to_candle(stream, row) for row in rows) if candle.closed]
