@@ -15,7 +15,7 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from candleactors.errors import SubscriberLagged
 from candleactors.feed import Feed, open_feed
-from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Stream, Timeframe
+from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Source, Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.market import Market
@@ -349,8 +349,10 @@ class Judge:
         self._expect(stream, open_ms, "candle")
         if candle.close_time_ms >= self.world.now_ms():
             self._complain(f"{stream} {open_ms} is not over yet")
-        if (candle.revision != 0 and not self._resumed) or not candle.complete:
+        if candle.revision != 0 and not self._resumed:
             self._complain(f"{stream} {open_ms} is revision {candle.revision}")
+        if candle.complete != (candle.missing == 0) or not (candle.complete or candle.source is Source.DERIVED):
+            self._complain(f"{stream} {open_ms} misses {candle.missing}, complete={candle.complete}")
         self.said.setdefault(stream, {})[open_ms] = candle
         self.next_ms[stream] = candle.next_open_time_ms
         self.last_seen_s[stream] = trio.current_time()
@@ -378,7 +380,8 @@ class Judge:
             self._complain(f"revision of {stream} {open_ms} comes before its candle")
         if not candle.closed or candle.revision < 1:
             self._complain(f"revision of {stream} {open_ms} is closed={candle.closed} revision={candle.revision}")
-        if before is not None and was_missing is None and before.values() == candle.values():
+        changed = before is None or (before.values(), before.missing) != (candle.values(), candle.missing)
+        if was_missing is None and not changed:
             self._complain(f"revision of {stream} {open_ms} says nothing new")
         self.revisions.append(revision)
         self.said.setdefault(stream, {})[open_ms] = candle
