@@ -31,7 +31,7 @@ class Totals:
         values = column.values
         self._totals = running(values)
         self._lacking = None if column.given is None else running((~column.given).astype(np.int64))
-        if values.dtype == object or not len(values):
+        if values.dtype == object:
             self._largest = self._all = 0
         else:
             self._largest = max(int(values.max()), -int(values.min()))
@@ -65,7 +65,7 @@ class Constituents:
         """By row, the first traded one from there on; without any, the last row of all."""
         self._traded_until = np.maximum.accumulate(np.where(traded, rows, -1))
         """By row, the last traded one up to there; without any, -1."""
-        # Where none is traded, what comes of these is not used. Elsewhere no row that is has less, or more.
+        # In rows without trades, a price that no traded row falls short of, or exceeds: it decides nothing beside one.
         self._highs = np.where(traded, table.high.values, table.high.values.min())
         self._lows = np.where(traded, table.low.values, table.low.values.max())
         self._sums = {name: Totals(getattr(table, name)) for name in SUMMED}
