@@ -42,6 +42,8 @@ class Level:
             for open_ms in target.opens(0, DAY_MS):
                 end_ms = target.next_open(open_ms)
                 self._due.setdefault(end_ms % DAY_MS, []).append(self._interval(number, target, open_ms, end_ms))
+        for due in self._due.values():
+            due.sort(key=_rows)  # a day's last bar of a long size may be a short one
 
     def due(self, end_ms: int) -> Sequence[Due]:
         """Return the intervals that end at `end_ms`, shortest first."""
