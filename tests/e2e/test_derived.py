@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from derived_judge import DerivedJudge, judge
 from e2e_world import SPOT, open_world, spot, usdm
 from test_subscribers import sluggish
 
-from candleactors.model import HOUR_MS, Gap, GapReason, Source, Stream, Timeframe
+from candleactors.model import HOUR_MS, Candle, Gap, GapReason, Source, Stream, Timeframe
 from candleactors.settings import BackoffSettings, RepairSettings, SubscriberSettings
 from candleactors.sim.faults import FaultKind, chaos
 from candleactors.sim.market import Market
+from candleactors.testing import reference_resample
 
 ALL = Timeframe.expand("2m..60m,2h,4h,1d,1w,1M")
 SHORT = Timeframe.expand("2m,3m,5m,7m,15m,59m,60m")
@@ -201,3 +203,39 @@ async def test_slow_readers_resume_without_loss(autojump_clock: object, tmp_path
         await reader.verdict()
         await reader.verdict_on()
         assert lagged >= 2
+
+
+async def test_forming_candles(autojump_clock: object, tmp_path: Path) -> None:
+    """Each is what its closed constituents and the forming one come to, of each stream at most one at a time."""
+    subscriber = SubscriberSettings(conflate_s=2.5)
+    venue = spot("BTCUSDT", "ETHUSDT", frames=("1m",), derived=FEW)
+    async with open_world(tmp_path, venue, epoch_ms=TEA_TIME, market=market(TEA_TIME), subscriber=subscriber) as world:
+        async with world.feed() as feed:
+            reader = DerivedJudge(world)
+            formed: dict[Stream, list[float]] = {}
+            subscription = feed.candles(forming=True)
+            while trio.current_time() < 330:
+                batch = await subscription.batch()
+                for event in batch:
+                    reader.take(event)
+                forming = [each for each in batch if isinstance(each, Candle) and not each.closed]
+                assert_formed(reader, forming)
+                for each in forming:
+                    formed.setdefault(each.stream, []).append(trio.current_time())
+        assert formed.keys() == {MINUTE, stream("1m", "ETHUSDT"), *reader.derived()}
+        for times_s in formed.values():
+            assert 60 < len(times_s) <= 330 / 2.5
+            assert all(later - earlier >= 2.5 for earlier, later in pairwise(times_s))
+        assert not reader.complaints
+
+
+def assert_formed(reader: DerivedJudge, forming: list[Candle]) -> None:
+    sources = {candle.symbol: candle for candle in forming if candle.timeframe == MINUTE.timeframe}
+    for candle in forming:
+        if candle.timeframe == MINUTE.timeframe:
+            continue
+        source = sources[candle.symbol]
+        said = reader.said[source.stream].values()
+        present = [each for each in said if candle.open_time_ms <= each.open_time_ms < source.open_time_ms]
+        [right] = reference_resample([*present, source.replace(closed=True)], candle.timeframe)
+        assert candle == right.replace(closed=False, complete=False, missing=right.missing + 1)
