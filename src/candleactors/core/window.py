@@ -14,7 +14,7 @@ those are kept that no later one reaches, so that the first of them since an ins
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Final, TypeAlias
@@ -39,13 +39,13 @@ class Window:
     """
 
     __slots__ = (
-        "_forgotten",
         "_odd_at",
         "_peaks",
         "_peaks_at",
         "_rows",
         "_steps",
         "_totals",
+        "_traded_at",
         "_troughs",
         "_troughs_at",
         "begin_ms",
@@ -61,9 +61,9 @@ class Window:
         self._rows: list[Candle | None] = []
         self._steps: list[int] = []
         self._totals: list[_Totals] = [(_ZERO, _ZERO, 0, _ZERO, _ZERO)]
-        # By number, which is a row's place counted from the very first: rows that are absent, incomplete, without
-        # trades or without some value; highs that no later one reaches; lows that no later one undercuts.
-        self._forgotten = 0
+        # Indices of rows that have trades, and of those that are absent, incomplete or without some value; highs that
+        # no later one reaches and lows that no later one undercuts, with their indices.
+        self._traded_at: list[int] = []
         self._odd_at: list[int] = []
         self._peaks_at: list[int] = []
         self._peaks: list[Decimal] = []
@@ -84,43 +84,49 @@ class Window:
 
     def append(self, candle: Candle | None, steps: int = 1) -> None:
         """Add the next interval: its candle, of which `steps` less its own `missing` count as present, or nothing."""
-        rows = self._rows
-        if len(rows) > self.limit + _SLACK:
-            self._forget(len(rows) - self.limit)
-        number = self._forgotten + len(rows)
-        rows.append(candle)
+        if len(self._rows) > self.limit + _SLACK:
+            self._forget(len(self._rows) - self.limit)
+        index = len(self._rows)
+        self._rows.append(candle)
         self._steps.append(steps)
         if candle is None:
-            self._odd_at.append(number)
+            self._odd_at.append(index)
             self._totals.append(self._totals[-1])
             return
         volume, quote, trades, taker, taker_quote = self._totals[-1]
         amount, more_quote, count = candle.volume, candle.quote_volume, candle.trades
         more_taker, more_taker_quote = candle.taker_buy_volume, candle.taker_buy_quote_volume
-        traded, whole = count or amount, not candle.missing and candle.closed
-        if traded:
-            self._push(number, candle.high, candle.low)
+        if count or amount:
+            self._push(index, candle.high, candle.low)
+        odd = candle.missing
         volume = _add(volume, amount)
         if more_quote is None or count is None or more_taker is None or more_taker_quote is None:
-            whole = False
+            odd = True
         else:
             quote, trades = _add(quote, more_quote), trades + count
             taker, taker_quote = _add(taker, more_taker), _add(taker_quote, more_taker_quote)
         self._totals.append((volume, quote, trades, taker, taker_quote))
-        if not (traded and whole):
-            self._odd_at.append(number)
+        if odd:
+            self._odd_at.append(index)
 
     @contextmanager
     def having(self, candle: Candle, steps: int) -> Iterator[None]:
         """Have a newest row for a while; the window is left as it was."""
-        odd_at, peaks_at, peaks = self._odd_at[:], self._peaks_at[:], self._peaks[:]
-        troughs_at, troughs = self._troughs_at[:], self._troughs[:]
+        if len(self._rows) > self.limit + _SLACK:
+            self._forget(len(self._rows) - self.limit)
+        odd_at, traded_at = self._odd_at[:], self._traded_at[:]
+        peaks_at, peaks, troughs_at, troughs = (
+            self._peaks_at[:],
+            self._peaks[:],
+            self._troughs_at[:],
+            self._troughs[:],
+        )
         self.append(candle, steps)
         yield
         for column in (self._rows, self._steps, self._totals):
             column.pop()
-        self._odd_at, self._peaks_at, self._peaks = odd_at, peaks_at, peaks
-        self._troughs_at, self._troughs = troughs_at, troughs
+        self._odd_at, self._traded_at = odd_at, traded_at
+        self._peaks_at, self._peaks, self._troughs_at, self._troughs = peaks_at, peaks, troughs_at, troughs
 
     def replace(self, index: int, candle: Candle | None, steps: int = 1) -> None:
         """Put another candle into a row; a negative `index` extends the window into the past."""
@@ -146,31 +152,34 @@ class Window:
         `steps` is how many source intervals belong to it. A `first` before the oldest row counts as absent. Returns
         ``None`` if every row is absent.
         """
-        odd_at = self._odd_at
-        if first < 0 or not closed or (odd_at and odd_at[-1] >= self._forgotten + first):
+        rows, odd_at = self._rows, self._odd_at
+        if first < 0 or not closed or last != len(rows) or (odd_at and odd_at[-1] >= first):
             return self._odd_candle(timeframe, open_ms, end_ms, max(first, 0), last, steps, closed)
-        rows = self._rows
-        oldest, newest = rows[first], rows[last - 1]
-        assert oldest is not None, "an absent row was taken for a whole one"
-        assert newest is not None, "an absent row was taken for a whole one"
-        if last == len(rows):
-            number = self._forgotten + first
-            high = self._peaks[bisect_left(self._peaks_at, number)]
-            low = self._troughs[bisect_left(self._troughs_at, number)]
+        # The usual case: every row is there, with all values and all its steps.
+        traded_at, latest = self._traded_at, rows[-1]
+        assert latest is not None, "an absent row was taken for a whole one"
+        if not traded_at or traded_at[-1] < first:
+            opened = high = low = close = latest.close
         else:
-            high, low = _extremes(rows[first:last])
+            oldest = rows[first if len(traded_at) == last else traded_at[bisect_left(traded_at, first)]]
+            newest = rows[traded_at[-1]]
+            assert oldest is not None, "an absent row was taken for a whole one"
+            assert newest is not None, "an absent row was taken for a whole one"
+            opened, close = oldest.open, newest.close
+            high = self._peaks[bisect_left(self._peaks_at, first)]
+            low = self._troughs[bisect_left(self._troughs_at, first)]
         volume, quote, trades, taker, taker_quote = self._totals[last]
         volume0, quote0, trades0, taker0, taker_quote0 = self._totals[first]
         return Candle(  # by position, which is faster
-            newest.venue,
-            newest.symbol,
+            latest.venue,
+            latest.symbol,
             timeframe,
             open_ms,
             end_ms - 1,
-            oldest.open,
+            opened,
             high,
             low,
-            newest.close,
+            close,
             _subtract(volume, volume0),
             _subtract(quote, quote0),
             trades - trades0,
@@ -180,7 +189,7 @@ class Window:
             True,
             Source.DERIVED,
             0,
-            newest.received_ms,
+            latest.received_ms,
         )
 
     def _odd_candle(
@@ -194,7 +203,7 @@ class Window:
         traded = [row for row in rows if row.trades or row.volume]
         if traded:
             opened, close = traded[0].open, traded[-1].close
-            high, low = _extremes(traded)
+            high, low = max(row.high for row in traded), min(row.low for row in traded)
         else:
             opened = high = low = close = latest.close
         counts = [row.trades for row in rows]
@@ -223,18 +232,20 @@ class Window:
             missing,
         )
 
-    def _push(self, number: int, high: Decimal, low: Decimal) -> None:
+    def _push(self, index: int, high: Decimal, low: Decimal) -> None:
+        """Take notice of a row with trades."""
         peaks, peaks_at, troughs, troughs_at = self._peaks, self._peaks_at, self._troughs, self._troughs_at
         while peaks and peaks[-1] <= high:
             peaks.pop()
             peaks_at.pop()
         peaks.append(high)
-        peaks_at.append(number)
+        peaks_at.append(index)
         while troughs and troughs[-1] >= low:
             troughs.pop()
             troughs_at.pop()
         troughs.append(low)
-        troughs_at.append(number)
+        troughs_at.append(index)
+        self._traded_at.append(index)
 
     def _following(self, index: int) -> list[tuple[Candle | None, int]]:
         """Return the rows from `index` on, each with the steps it stands for."""
@@ -243,28 +254,20 @@ class Window:
     def _cut(self, index: int) -> None:
         """Drop the rows from `index` on."""
         del self._rows[index:], self._steps[index:], self._totals[index + 1 :]
-        del self._odd_at[bisect_left(self._odd_at, self._forgotten + index) :]
-        self._peaks_at, self._peaks, self._troughs_at, self._troughs = [], [], [], []
-        for number, row in enumerate(self._rows, self._forgotten):
+        del self._odd_at[bisect_left(self._odd_at, index) :]
+        self._peaks_at, self._peaks, self._troughs_at, self._troughs, self._traded_at = [], [], [], [], []
+        for at, row in enumerate(self._rows):
             if row is not None and (row.trades or row.volume):
-                self._push(number, row.high, row.low)
+                self._push(at, row.high, row.low)
 
     def _forget(self, count: int) -> None:
         """Drop the `count` oldest rows."""
         for _ in range(count):
             self.begin_ms = self.size.next_open(self.begin_ms)
-        self._forgotten += count
         del self._rows[:count], self._steps[:count], self._totals[:count]
-        del self._odd_at[: bisect_left(self._odd_at, self._forgotten)]
-        for numbers, values in ((self._peaks_at, self._peaks), (self._troughs_at, self._troughs)):
-            old = bisect_left(numbers, self._forgotten)
-            del numbers[:old], values[:old]
-
-
-def _extremes(rows: Iterable[Candle | None]) -> tuple[Decimal, Decimal]:
-    """Return the highest high and the lowest low of rows that all have trades."""
-    there = [row for row in rows if row is not None]
-    return max(row.high for row in there), min(row.low for row in there)
+        del self._peaks[: bisect_left(self._peaks_at, count)], self._troughs[: bisect_left(self._troughs_at, count)]
+        for indices in (self._odd_at, self._traded_at, self._peaks_at, self._troughs_at):
+            indices[:] = [index - count for index in indices if index >= count]
 
 
 def _sum(amounts: list[Decimal | None]) -> Decimal | None:
