@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, cast
 
 import trio
@@ -32,9 +32,9 @@ class _Before:
     def derived(self, venue: str) -> dict[Stream, tuple[Stream, ...]]:
         return self._derived
 
-    async def tails(self, streams: Iterable[Stream], since_ms: int) -> dict[Stream, list[Candle]]:
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         await trio.lowlevel.checkpoint()
-        return {stream: self.stored[stream] for stream in streams if stream in self.stored}
+        return {stream: self.stored[stream] for stream in starts_ms if stream in self.stored}
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         await trio.lowlevel.checkpoint()
