@@ -42,6 +42,13 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def explore(session: nox.Session) -> None:
+    """Run the tests with examples nobody has seen; arguments after ``--`` go to pytest."""
+    session.install(".[test,truth]")
+    session.run("pytest", "--hypothesis-profile=explore", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure CPU per message beside other clients; ``-- --json FILE`` writes the figures."""
     session.install(".[bench]")

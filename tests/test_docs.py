@@ -13,7 +13,10 @@ from candleactors import settings
 DOCS = Path(__file__).parent.parent / "docs"
 SECTIONS: dict[str, type[Any]] = {
     "venues.<venue>": settings.VenueSettings,
-    **{name: type(getattr(settings.Settings(), name)) for name in ("store", "health", "repair", "aggregation", "backoff")},
+    **{
+        name: type(getattr(settings.Settings(), name))
+        for name in ("store", "health", "repair", "aggregation", "backoff")
+    },
     **{name: type(getattr(settings.Settings(), name)) for name in ("supervision", "subscriber", "log")},
 }
 

@@ -11,11 +11,13 @@ from candleactors.model import Candle, Cursor, Source, Stream, Timeframe
 from candleactors.sim.candles import TruthCandle
 from candleactors.testing import reference_resample
 
+MINUTE, SECOND = Timeframe("1m"), Timeframe("1s")
+
 
 class DerivedJudge(Judge):
     """Judges streams that are made from others as well.
 
-    The constituents are the simulated market's own, those that were told; whether these are all is for `Judge` to say.
+    The constituents are the simulated market's own, those the feed knows; whether these are all is for `Judge` to say.
     """
 
     def derived(self) -> list[Stream]:
@@ -27,9 +29,7 @@ class DerivedJudge(Judge):
             for frame in venue.derived
         ]
 
-    async def verdict_on(
-        self, *streams: Stream, source: str = "1m", since_ms: int | None = None, store: bool = True
-    ) -> None:
+    async def verdict_on(self, *streams: Stream, since_ms: int | None = None, store: bool = True) -> None:
         """Compare derived streams with their constituents, by default those of the configuration.
 
         `since_ms` is from when on they had to be told; by default that is from the first constituent on. What the
@@ -38,20 +38,21 @@ class DerivedJudge(Judge):
         await self.done.wait()
         assert not self.complaints, "\n".join(self.complaints[:10])
         for stream in streams or self.derived():
-            constituents = self.constituents(Stream(stream.venue, stream.symbol, Timeframe(source)))
+            source = MINUTE if MINUTE.tiles(stream.timeframe) else SECOND
+            constituents = await self.constituents(Stream(stream.venue, stream.symbol, source))
             assert constituents, f"{stream} is made of nothing"
             self._compare_derived(stream, constituents, since_ms)
             if store:
                 await self.compare_store(stream)
                 await self._compare_counts(stream)
 
-    def constituents(self, source: Stream) -> list[Candle]:
-        """Return what the market has of a source, as far as it was told."""
-        told = self.said.get(source, {})
-        truth = self.world.sims[source.venue].truth(
-            source.symbol, source.timeframe, min(told, default=0), self.next_ms.get(source, 0)
-        )
-        return [as_candle(source, true) for true in truth if true.open_time_ms in told]
+    async def constituents(self, source: Stream) -> list[Candle]:
+        """Return what the market has of a source, as far as the feed has it."""
+        stored, _ = await self.world.stored(source)
+        first_ms, known = stored[0].open_time_ms, {candle.open_time_ms for candle in stored}
+        sim = self.world.sims[source.venue]
+        truth = sim.truth(source.symbol, source.timeframe, first_ms, stored[-1].next_open_time_ms)
+        return [as_candle(source, true) for true in truth if true.open_time_ms in known]
 
     def _compare_derived(self, stream: Stream, constituents: list[Candle], since_ms: int | None) -> None:
         frame, source = stream.timeframe, constituents[0].stream

@@ -302,5 +302,5 @@ async def test_seconds(autojump_clock: object, tmp_path: Path) -> None:
             world.inject(FaultKind.LOST_CLOSE, duration_s=9.0)
             await trio.sleep(120)
         await reader.verdict(streams=[MINUTE, stream("1s")])
-        await reader.verdict_on(source="1s")
+        await reader.verdict_on()
         assert not reader.gaps

@@ -1,5 +1,7 @@
 """Everything at once, from a seed: faults, restarts, failing stores, readers that dawdle; then peace, and a reckoning.
 
+Each life derives other timeframes, some of them always.
+
 More seeds than the two that always run: ``CANDLEACTORS_SEEDS=0-99 pytest tests/e2e/test_swarm.py``. A failure names its
 seed; the same variable with that seed alone replays it.
 """
@@ -13,16 +15,20 @@ from typing import Any
 
 import pytest
 import trio
-from e2e_world import Judge, World, open_world, spot, usdm
+from attrs import evolve
+from derived_judge import DerivedJudge
+from e2e_world import World, open_world, spot, usdm
 from test_restarts_and_stores import BadStore
 
 from candleactors.errors import FeedClosed, StoreUnavailable, SubscriberLagged
 from candleactors.feed import Feed
-from candleactors.model import Cursor
+from candleactors.model import Cursor, Timeframe
 from candleactors.settings import RepairSettings, SubscriberSettings
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.stores.sqlite import SqliteStore
 
+DERIVED = Timeframe.expand("2m,4m,5m,7m,10m,15m,1h,7m@epoch")
+OF_SECONDS = Timeframe.expand("7s,90s")
 PEACE_S = 1_400.0  # a gap is tried again after 5, 15, 60, 300 and 900 seconds
 
 
@@ -35,7 +41,7 @@ class Dawdler:
     """One reader across all lives of the feed: resumes from its cursor, and sometimes sleeps for a while."""
 
     def __init__(self, world: World, rng: Random, *, dawdles: bool) -> None:
-        self.judge = Judge(world)
+        self.judge = DerivedJudge(world)
         self.cut_off = 0
         self._rng = rng
         self.dawdles = dawdles
@@ -94,6 +100,18 @@ def plan(rng: Random) -> tuple[list[Any], dict[str, Any], list[FaultKind], float
     return venues, settings, kinds[: rng.randrange(3, len(kinds))], 400.0 if "1s" in frames else 1_500.0
 
 
+def derive(world: World, rng: Random) -> None:
+    """Have every venue derive other timeframes than before, but the first two always."""
+    venues = dict(world.settings.venues)
+    for name, venue in venues.items():
+        pool = [*DERIVED, *(OF_SECONDS if Timeframe("1s") in venue.timeframes else ())]
+        known = [frame for frame in pool if frame not in venue.timeframes]
+        kept = venue.derived[:2] or rng.sample(known, 2)
+        others = [frame for frame in known if frame not in kept and rng.random() < 0.3]
+        venues[name] = evolve(venue, derived=(*kept, *others))
+    world.settings = evolve(world.settings, venues=venues)
+
+
 async def trouble(world: World, store: BadStore, kinds: list[FaultKind], rng: Random, for_s: float) -> None:
     """Let one fault after the other happen, and the store fail now and then."""
     codes = {FaultKind.REJECT_HANDSHAKE: 503, FaultKind.REST_LIMIT: 429, FaultKind.REST_ERROR: 500}
@@ -119,7 +137,7 @@ async def trouble(world: World, store: BadStore, kinds: list[FaultKind], rng: Ra
 @pytest.mark.parametrize("seed", seeds())
 async def test_swarm(autojump_clock: object, tmp_path: Path, seed: int) -> None:
     print(f"replay: CANDLEACTORS_SEEDS={seed} pytest {Path(__file__).name}")
-    rng = Random(seed)
+    rng, taste = Random(seed), Random(-seed - 1)
     venues, settings, kinds, span_s = plan(rng)
     async with open_world(tmp_path, *venues, **settings) as world:
         store = BadStore(await SqliteStore.open(world.path, threaded=False))
@@ -129,6 +147,8 @@ async def test_swarm(autojump_clock: object, tmp_path: Path, seed: int) -> None:
             peace = trio.current_time() >= span_s
             reader.dawdles &= not peace
             done = trio.Event()
+            derive(world, taste)
+            since_ms = world.now_ms()
             async with world.feed(store=store) as feed:
                 world.nursery.start_soon(reader.read, feed, done)
                 if not peace:
@@ -141,6 +161,11 @@ async def test_swarm(autojump_clock: object, tmp_path: Path, seed: int) -> None:
         await store.aclose()
         reader.judge.done.set()
         await reader.judge.verdict(until_ms=until_ms)
+        for stream in reader.judge.derived():
+            # Who was cut off before it had heard of a stream is not told what had been said of it by then.
+            known = [*reader.judge.said.get(stream, ()), *reader.judge.missing.get(stream, ())]
+            is_always = stream.timeframe in world.settings.venues[stream.venue].derived[:2]
+            await reader.judge.verdict_on(stream, since_ms=min(known) if is_always else since_ms)
         excused = {"told_to_wait"}  # what was under way when the venue told us
         if FaultKind.PING_STORM in kinds:
             excused.add("message_rate")  # pongs nobody could foresee, after messages that are gone

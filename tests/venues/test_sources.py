@@ -87,8 +87,6 @@ def test_a_source_is_the_venues_own_and_its_own_source(
 ) -> None:
     rules = RULES[venue]
     chosen = [*derived, frame] if is_derived else derived
-    if Timeframe("1m") in chosen:
-        chosen.remove(Timeframe("1m"))  # see below
     stream = Stream(venue, "BTCUSDT", frame)
     try:
         found = source_of(stream, rules, chosen)
@@ -102,6 +100,5 @@ def test_a_source_is_the_venues_own_and_its_own_source(
     assert (found == stream) == (frame in rules.timeframes and frame not in chosen)
 
 
-@pytest.mark.xfail(reason="5m is made of the venue's 1m, which then comes twice: from the venue and made of seconds")
 def test_where_minutes_are_derived_nothing_is_made_of_the_venues() -> None:
     assert source("5m", "1m", "5m") == source("7m", "1m") == "1s"

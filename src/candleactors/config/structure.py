@@ -127,9 +127,13 @@ def _timeframes(value: Any, _: Any) -> tuple[Timeframe, ...]:
     found: list[Timeframe] = []
     for index, item in enumerate(_list(value)):
         try:
-            found += Timeframe.expand(_str(item, str))
+            expanded = Timeframe.expand(_str(item, str))
+            # Here, where the place in the file is known still: one item may stand for many.
+            if twice := next((timeframe for timeframe in expanded if timeframe in found), None):
+                raise ConfigError(f"{quoted(str(twice))} is listed twice")
         except ConfigError as error:
             raise _first(error, f"[{index}]") from None
+        found += expanded
     return tuple(found)
 
 

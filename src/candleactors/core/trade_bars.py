@@ -63,17 +63,29 @@ class _Bar:
 
 @frozen
 class _Hole:
-    """Missing trade ids, and the open times of the first and the last interval they may belong to."""
+    """Missing trade ids, and the open times of the intervals of the trade before them and of the one behind them.
+
+    They may belong to either interval and to any in between. Times may go back a little where ids go on.
+    """
 
     first_id: int
     last_id: int
-    first_ms: int
-    last_ms: int
+    before_ms: int
+    behind_ms: int
 
-    def without(self, trade: Trade) -> list[_Hole]:
-        """Return what is left once `trade` is there."""
-        parts = [evolve(self, last_id=trade.first_id - 1), evolve(self, first_id=trade.last_id + 1)]
-        return [part for part in parts if part.first_id <= part.last_id]
+    @property
+    def first_ms(self) -> int:
+        return min(self.before_ms, self.behind_ms)
+
+    @property
+    def last_ms(self) -> int:
+        return max(self.before_ms, self.behind_ms)
+
+    def without(self, trade: Trade, open_ms: int) -> list[_Hole]:
+        """Return what is left once `trade`, of the interval at `open_ms`, is there."""
+        before = evolve(self, last_id=trade.first_id - 1, behind_ms=open_ms)
+        behind = evolve(self, first_id=trade.last_id + 1, before_ms=open_ms)
+        return [part for part in (before, behind) if part.first_id <= part.last_id]
 
 
 class TradeBars:
@@ -157,23 +169,25 @@ class TradeBars:
 
     def _count(self, trade: Trade, open_ms: int) -> int:
         """Take notice of a trade's ids; return the first interval about which something else may be true now."""
-        first_ms, last_ms = sorted((self._newest_ms, open_ms))
         if not self._contiguous:
+            changed_ms = open_ms
             if self._lost:
-                self._holes.append(_Hole(trade.first_id, trade.first_id, first_ms, last_ms))  # one at least
+                hole = _Hole(trade.first_id, trade.first_id, self._newest_ms, open_ms)  # one at least
+                self._holes.append(hole)
+                changed_ms, self._lost = hole.first_ms, False
             self._seen[trade.first_id] = open_ms
-            self._newest_ms = last_ms
-            changed_ms, self._lost = first_ms if self._lost else open_ms, False
+            self._newest_ms = max(self._newest_ms, open_ms)
             return changed_ms
         if trade.first_id < self._next_id:
             hole = next(hole for hole in self._holes if hole.first_id <= trade.first_id <= hole.last_id)
             self._holes.remove(hole)
-            self._holes += hole.without(trade)
+            self._holes += hole.without(trade, open_ms)
             return min(hole.first_ms, open_ms)
         changed_ms = open_ms
         if trade.first_id > self._next_id:
-            self._holes.append(_Hole(self._next_id, trade.first_id - 1, first_ms, last_ms))
-            changed_ms = first_ms
+            hole = _Hole(self._next_id, trade.first_id - 1, self._newest_ms, open_ms)
+            self._holes.append(hole)
+            changed_ms = hole.first_ms
         self._next_id, self._newest_ms = trade.last_id + 1, open_ms
         return changed_ms
 

@@ -10,7 +10,10 @@ from candleactors.model import Stream, Timeframe
 from candleactors.venues.base import VenueRules
 
 _SOURCES: Final = (Timeframe("1m"), Timeframe("1s"))
-"""What others are made from, where the venue has it; the first that fits. One source, so that all timeframes agree."""
+"""What others are made from, where the venue has it and it is not derived itself; the first that fits.
+
+One source, so that all timeframes agree.
+"""
 
 
 def source_of(stream: Stream, rules: VenueRules, derived: Collection[Timeframe]) -> Stream:
@@ -28,7 +31,8 @@ def source_of(stream: Stream, rules: VenueRules, derived: Collection[Timeframe])
             nearest=f"{timeframe}@2017-08-17",
         )
     for source in _SOURCES:
-        if source in rules.timeframes and source != timeframe and source.tiles(timeframe):
+        is_taken = source in rules.timeframes and source not in derived and source != timeframe
+        if is_taken and source.tiles(timeframe):
             return Stream(stream.venue, stream.symbol, source)
     native = ", ".join(str(one) for one in rules.timeframes)
     raise InvalidTimeframe(f'"{timeframe}" cannot be made from the candles of {rules.title} ({native})')
