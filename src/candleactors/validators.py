@@ -104,9 +104,13 @@ def quoted(value: object) -> str:
     """Return `value` as TOML would show it, at most 80 characters long."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    text = printable(f'"{value}"' if isinstance(value, str) else str(value))
     return text if len(text) <= 80 else text[:79] + "…"
+
+
+def printable(text: str) -> str:
+    """Return `text` with whatever would break a line or a terminal replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _number(accepts: Callable[[float], bool], wanted: str) -> Validator:

@@ -369,7 +369,9 @@ class Judge:
             dict.fromkeys(stream.timeframe.opens(gap.first_open_ms, after_ms), gap)
         )
         self.next_ms[stream] = after_ms
-        self._forming.pop(stream, None)
+        # What was forming and then got lost takes its volume with it, out of all that are derived from it.
+        for forming in [each for each in self._forming if (each.venue, each.symbol) == (stream.venue, stream.symbol)]:
+            del self._forming[forming]
 
     def _revise(self, revision: Revision) -> None:
         candle = revision.candle

@@ -165,7 +165,7 @@ async def test_swarm(autojump_clock: object, tmp_path: Path, seed: int) -> None:
             # Who was cut off before it had heard of a stream is not told what had been said of it by then.
             known = [*reader.judge.said.get(stream, ()), *reader.judge.missing.get(stream, ())]
             is_always = stream.timeframe in world.settings.venues[stream.venue].derived[:2]
-            await reader.judge.verdict_on(stream, since_ms=min(known) if is_always else since_ms)
+            await reader.judge.verdict_on(stream, since_ms=min(known, default=since_ms) if is_always else since_ms)
         excused = {"told_to_wait"}  # what was under way when the venue told us
         if FaultKind.PING_STORM in kinds:
             excused.add("message_rate")  # pongs nobody could foresee, after messages that are gone

@@ -15,7 +15,7 @@ from cattrs.gen import make_dict_structure_fn
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
 from candleactors.settings import Settings
-from candleactors.validators import nearest, quoted
+from candleactors.validators import nearest, printable, quoted
 
 NONE: Final = "none"
 """Stands for no value, which TOML cannot write."""
@@ -61,6 +61,7 @@ def _unknown_key(key: str, table: type, path: str) -> ConfigError:
 
 
 def _join(path: str, name: str) -> str:
+    name = printable(name)
     return f"{path}.{name}" if path and not name.startswith("[") else path + name
 
 
