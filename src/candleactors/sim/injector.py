@@ -51,7 +51,7 @@ class Injector:
         elif fault.kind is FaultKind.HALT:
             now_ms = self._now_ms()
             self._market.halt(fault.symbol, now_ms + 1, now_ms + 1 + int(fault.duration_s * 1000))
-            self._counters.fault(fault.kind)
+            self._counters.fault(fault.kind, f"{fault.symbol or 'all symbols'} for {fault.duration_s:g} s")
         elif fault.kind is FaultKind.CORRECTION:
             self._correct(fault)
         else:
@@ -70,13 +70,15 @@ class Injector:
         return connections if fault.everyone or not connections else [self._rng.choice(connections)]
 
     def _hit(self, connection: Connection, fault: Fault) -> None:
+        if not connection.passes and fault.kind is not FaultKind.DROP:
+            return
         if fault.kind in CONNECTION_WINDOWS:
             stream = fault.stream
             if fault.kind is FaultKind.STREAM_SILENCE and stream is None and connection.names:
                 stream = self._rng.choice(connection.names)
             connection.open_window(fault, stream)
             return
-        self._counters.fault(fault.kind)
+        self._counters.fault(fault.kind, f"connection {connection.number}")
         match fault.kind:
             case FaultKind.DROP:
                 connection.drop()
@@ -106,4 +108,4 @@ class Injector:
         now_ms = self._now_ms()
         symbol = fault.symbol or self._rng.choice(list(self._market.specs))
         if self._market.correct(symbol, now_ms - fault.count * MINUTE_MS, now_ms):
-            self._counters.fault(fault.kind)
+            self._counters.fault(fault.kind, f"{symbol} {fault.count} minutes back")

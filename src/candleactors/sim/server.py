@@ -17,7 +17,7 @@ from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
 from candleactors.sim.candles import TruthCandle
 from candleactors.sim.control import Session
-from candleactors.sim.counters import Counters
+from candleactors.sim.counters import Counters, Observer
 from candleactors.sim.faults import Fault, FaultKind, FaultScript
 from candleactors.sim.http import HttpConnection, Incoming
 from candleactors.sim.injector import Injector
@@ -38,6 +38,10 @@ class Simulator:
 
     Pushes and faults need `run` (or `running`) in the background. Connections are served by `serve_stream`, one call
     each, or by `serve_tcp`. All clients count as one address.
+
+    `observe` is called with a kind and a text for everything that happens to the venue, pushes excepted; both depend on
+    nothing but the seed and the clients. The kinds are `accepted`, `ended`, `refused`, `control`, `rest`, `fault` and
+    `violation`.
     """
 
     def __init__(
@@ -47,10 +51,11 @@ class Simulator:
         now_ms: Callable[[], int],
         faults: FaultScript | None = None,
         seed: int = 0,
+        observe: Observer | None = None,
     ) -> None:
         self.market = market
         self.rules = rules
-        self.counters = Counters()
+        self.counters = Counters(observe=observe)
         self.weights = Weights(rules, self.counters)
         self._now_ms = now_ms
         self._script = faults
@@ -173,31 +178,33 @@ class Simulator:
 
     async def _answer(self, http: HttpConnection, request: Incoming) -> bool:
         """Answer one REST request and return whether the connection goes on."""
-        self.counters.requests += 1
+        target = request.target.decode("latin-1")
         if self.window(FaultKind.REST_TIMEOUT):
-            self.counters.fault(FaultKind.REST_TIMEOUT)
+            self.counters.fault(FaultKind.REST_TIMEOUT, target)
+            self.counters.request(target, "no answer")
             await trio.sleep(self.rules.http_idle_s)
             return False
-        answer, cut_at = self._decide(request)
+        answer, cut_at = self._decide(request.method, target)
+        self.counters.request(target, answer.status)
         await http.send(answer, cut_at=cut_at)
         return cut_at is None
 
-    def _decide(self, request: Incoming) -> tuple[Answer, int | None]:
+    def _decide(self, method: str, target: str) -> tuple[Answer, int | None]:
         """Return the answer to a REST request and where to cut it off, if at all."""
         now_ms = self.now_ms()
         if limit := self.window(FaultKind.REST_LIMIT):
-            self.counters.fault(FaultKind.REST_LIMIT)
+            self.counters.fault(FaultKind.REST_LIMIT, target)
             return self._rest.limited(self.weights.refuse(limit.code or 429, limit.delay_s, now_ms)), None
         if failure := self.window(FaultKind.REST_ERROR):
-            self.counters.fault(FaultKind.REST_ERROR)
+            self.counters.fault(FaultKind.REST_ERROR, target)
             return self._rest.error(failure.code or 500), None
         stale = self.window(FaultKind.REST_STALE)
         if stale is not None:
-            self.counters.fault(FaultKind.REST_STALE)
+            self.counters.fault(FaultKind.REST_STALE, target)
         lag_ms = int(stale.delay_s * 1000) if stale else 0
-        answer = self._rest.answer(request.method, request.target.decode("latin-1"), now_ms, lag_ms=lag_ms)
+        answer = self._rest.answer(method, target, now_ms, lag_ms=lag_ms)
         if self.window(FaultKind.REST_TRUNCATED):
-            self.counters.fault(FaultKind.REST_TRUNCATED)
+            self.counters.fault(FaultKind.REST_TRUNCATED, target)
             return answer, len(answer.body) // 2
         return answer, None
 
@@ -209,8 +216,8 @@ class Simulator:
                     pass
             return
         if not self._within_connect_rate():
-            self.counters.refused += 1
             self.counters.violation("connect_rate")
+            self.counters.refuse("429 connect rate")
             await http.send(Answer(429, (), b""))
             return
         if reject := self.window(FaultKind.REJECT_HANDSHAKE):
@@ -220,8 +227,9 @@ class Simulator:
         path, _, query = request.target.decode("latin-1").partition("?")
         route = self._route(path)
         if route is None or len(request.target) > self.rules.max_target_bytes:
-            self.counters.refused += 1
-            await http.send(Answer(404 if route is None else 414, (), b""))
+            status = 404 if route is None else 414
+            self.counters.refuse(f"{status} {path[:100]}")
+            await http.send(Answer(status, (), b""))
             return
         prefix, endpoint, names = route
         if endpoint == "stream":
@@ -233,17 +241,16 @@ class Simulator:
         try:
             connection.accept(request.headers, request.target)
         except RemoteProtocolError:
-            self.counters.refused += 1
+            self.counters.refuse("400 no proper upgrade")
             await http.send(Answer(400, (), b""))
             return
-        self.counters.connections += 1
-        self.counters.live += 1
+        self.counters.accept(number, len(connection.names))
         self._live[number] = connection
         try:
             await connection.serve(request.early)
         finally:
             del self._live[number]
-            self.counters.live -= 1
+            self.counters.end(number, connection.ending)
 
     def _route(self, path: str) -> tuple[str, str, str] | None:
         """Split a path into route prefix, ``ws`` or ``stream``, and the stream names after it."""
@@ -262,8 +269,8 @@ class Simulator:
         return len(self._attempts) <= self.rules.connects
 
     def _refused(self, kind: FaultKind) -> None:
-        self.counters.refused += 1
-        self.counters.fault(kind)
+        self.counters.fault(kind, "a new connection")
+        self.counters.refuse(kind)
 
 
 class _Bound(trio.TaskStatus[object]):

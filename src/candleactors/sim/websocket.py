@@ -87,6 +87,7 @@ class Connection:
         self._ends_changed = trio.Event()
         self._pings: deque[tuple[bytes, float]] = deque()
         self._partial = ""
+        self._how: str | None = None
 
     @property
     def combined(self) -> bool:
@@ -96,6 +97,16 @@ class Connection:
     def names(self) -> tuple[str, ...]:
         """The names subscribed, in order."""
         return tuple(self.session.names)
+
+    @property
+    def passes(self) -> bool:
+        """Whether anything sent now would reach the client: neither closing nor half-open."""
+        return not (self._closing or self.half_open)
+
+    @property
+    def ending(self) -> str:
+        """How the connection ended: by whom, and the code if there was a close frame."""
+        return self._how or "with the simulator"
 
     def accept(self, headers: list[tuple[bytes, bytes]], target: bytes) -> None:
         """Accept the upgrade request with these `headers`; raises `RemoteProtocolError` where it is no proper one."""
@@ -129,7 +140,7 @@ class Connection:
             return None
         now_s = trio.current_time()
         if self._silent and self._silent.get(stream, 0.0) > now_s:
-            return self._counters.fault(FaultKind.STREAM_SILENCE)
+            return self._counters.push_hit(FaultKind.STREAM_SILENCE)
         if not self._windows and self._in_order_until_s <= now_s:
             self._pushed(closing)
             return self._write(frame)
@@ -137,12 +148,12 @@ class Connection:
 
     def say(self, text: str, *, delay_s: float = 0.0) -> None:
         """Send a text message that is no push: a reply or a notice."""
-        if not (self._closing or self.half_open):
+        if self.passes:
             self._send(text_frame(text.encode()), trio.current_time() + delay_s)
 
     def send_frame(self, frame: bytes) -> None:
         """Send raw bytes, valid or not."""
-        if not (self._closing or self.half_open):
+        if self.passes:
             self._write(frame)
 
     def shut_down(self, after_s: float) -> None:
@@ -155,39 +166,43 @@ class Connection:
 
     def ping(self) -> None:
         """Send a ping frame with a payload, and expect its pong."""
-        if not (self._closing or self.half_open):
+        if self.passes:
             payload = str(self._venue.now_ms() + len(self._pings)).encode()
             self._pings.append((payload, trio.current_time()))
             self._write(self._ws.send(Ping(payload)))
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and end the connection when the client has answered, or after a while."""
-        if not (self._closing or self.half_open):
+        if self.passes:
+            self._ended(f"by the venue with {code} {reason}".rstrip())
             self._write(self._ws.send(CloseConnection(code, reason)))
             self._closing = True
             self._closed.set()
 
-    def drop(self, *, reset: bool = False) -> None:
+    def drop(self, why: str = "by the venue without a close frame") -> None:
         """End the connection at once without a close frame; what was not yet written is lost."""
-        self._reset = reset
+        self._ended(why)
         self._scope.cancel()
 
     def finish(self) -> None:
         """End the connection without a close frame once everything is written."""
+        self._ended("by the venue without a close frame")
         self._closing = self._finished = True
         self._wake.set()
 
     def break_off(self) -> None:
         """Write half a frame, then reset the connection."""
-        if not (self._closing or self.half_open):
+        if self.passes:
             frame = text_frame(b'{"e":"kline","E":0}')
             self._write(frame[: len(frame) // 2])
             self._reset = True
+            self._ended("by the venue with a reset")
             self.finish()
 
     def open_window(self, fault: Fault, stream: str | None = None) -> None:
         """Let `fault` act on this connection for its duration."""
         until_s = trio.current_time() + fault.duration_s
+        self._counters.tell("fault", fault.kind, self._name, stream or "", f"for {fault.duration_s:g} s")
         if fault.kind is FaultKind.STREAM_SILENCE:
             if stream is not None:
                 self._silent[stream] = until_s
@@ -197,6 +212,14 @@ class Connection:
     @property
     def _counters(self) -> Counters:
         return self._venue.counters
+
+    @property
+    def _name(self) -> str:
+        return f"connection {self.number}"
+
+    def _ended(self, how: str) -> None:
+        """Remember what ended the connection first; whatever follows is only its consequence."""
+        self._how = self._how or how
 
     def _active(self, kind: FaultKind, now_s: float) -> Fault | None:
         window = self._windows.get(kind)
@@ -209,22 +232,22 @@ class Connection:
 
     def _push_faultily(self, frame: bytes, now_s: float, *, closing: bool) -> None:
         if self._active(FaultKind.SILENCE, now_s):
-            return self._counters.fault(FaultKind.SILENCE)
+            return self._counters.push_hit(FaultKind.SILENCE)
         if closing and self._active(FaultKind.LOST_CLOSE, now_s):
-            return self._counters.fault(FaultKind.LOST_CLOSE)
+            return self._counters.push_hit(FaultKind.LOST_CLOSE)
         self._pushed(closing)
         at_s = max(now_s, self._in_order_until_s)
         if closing and (late := self._active(FaultKind.LATE_CLOSE, now_s)):
-            self._counters.fault(FaultKind.LATE_CLOSE)
+            self._counters.push_hit(FaultKind.LATE_CLOSE)
             return self._send(frame, at_s + late.delay_s)
         if delay := self._active(FaultKind.DELAY, now_s):
-            self._counters.fault(FaultKind.DELAY)
+            self._counters.push_hit(FaultKind.DELAY)
             at_s = self._in_order_until_s = max(now_s + delay.delay_s, self._in_order_until_s)
         if self._active(FaultKind.DUPLICATE, now_s):
-            self._counters.fault(FaultKind.DUPLICATE)
+            self._counters.push_hit(FaultKind.DUPLICATE)
             self._send(frame, at_s)
         if reorder := self._active(FaultKind.REORDER, now_s):
-            self._counters.fault(FaultKind.REORDER)
+            self._counters.push_hit(FaultKind.REORDER)
             at_s += self._venue.jitter() * reorder.delay_s
         return self._send(frame, at_s)
 
@@ -244,7 +267,7 @@ class Connection:
         if self._buffered > self._rules.send_buffer_bytes:
             if not self._scope.cancel_called:
                 self._counters.slow_clients += 1
-                self.drop()
+                self.drop("by the venue, unread")
             return
         self._buffer.append(data)
         self._buffered += len(data)
@@ -262,6 +285,7 @@ class Connection:
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     break
                 self._buffered -= len(data)
+        self._ended("by the client without a close frame")
         self._scope.cancel()
 
     async def _release_delayed(self) -> None:
@@ -288,7 +312,7 @@ class Connection:
             if now_s >= self._ends_s:
                 self._end()
             elif self._pings and self._pings[0][1] + rules.pong_timeout_s <= now_s:
-                self._counters.violation("pong_timeout")
+                self._counters.violation("pong_timeout", self._name)
                 self.close(1008, "Pong timeout")
             elif now_s >= next_ping_s:
                 next_ping_s += rules.ping_s
@@ -317,6 +341,7 @@ class Connection:
                 except RemoteProtocolError as problem:
                     self.close(1002, str(problem)[:100])
             data = await self._receive()
+        self._ended("by the client without a close frame")
 
     async def _receive(self) -> bytes:
         """Return the next bytes; none once the client has closed or vanished."""
@@ -329,6 +354,7 @@ class Connection:
         match event:
             case CloseConnection():
                 if not self._closing:
+                    self._ended(f"by the client with {int(event.code)}")
                     self._write(self._ws.send(event.response()))
                 self.finish()
             case _ if self._closing:
@@ -357,7 +383,7 @@ class Connection:
         arrivals.append(now_s)
         if len(arrivals) <= self._rules.messages_per_s:
             return True
-        self._counters.violation("message_rate")
+        self._counters.violation("message_rate", self._name)
         self.close(1008, "Too many requests")
         return False
 
@@ -368,34 +394,38 @@ class Connection:
 
     def _control(self, text: str) -> None:
         request = self.session.parse(text)
+        asked = _asked(request)
         subscribes = isinstance(request, Request) and request.method == "SUBSCRIBE"
         if subscribes and self._venue.window(FaultKind.REFUSE_SUBSCRIBE):
-            self._counters.fault(FaultKind.REFUSE_SUBSCRIBE)
+            self._counters.fault(FaultKind.REFUSE_SUBSCRIBE, self._name)
             request = Refusal(2, "Invalid request: invalid stream", request.id)
         if isinstance(request, Refusal):
+            self._counters.tell("control", self._name, asked, f"-> error {request.code} {request.message}")
             self.say(self.session.error(request))
             if request.closes:
                 self.close(1008, "Invalid JSON")
             return
         granted = self.session.grant(request)
-        self._reply(request, granted)
+        self._counters.tell("control", self._name, asked, "->", self._reply(request, granted))
         for name in granted.unsubscribed:
             self._venue.unsubscribe(self, name)
         if granted.subscribed and self._venue.window(FaultKind.ACK_WITHOUT_DATA):
-            self._counters.fault(FaultKind.ACK_WITHOUT_DATA)
+            self._counters.fault(FaultKind.ACK_WITHOUT_DATA, self._name)
             return
         for name in granted.subscribed:
             self._subscribe(name)
         self._check_stream_count()
 
-    def _reply(self, request: Request, granted: Granted) -> None:
+    def _reply(self, request: Request, granted: Granted) -> str:
+        """Reply, as far as faults allow, and return in words what became of the reply."""
         if request.method == "SUBSCRIBE" and self._venue.window(FaultKind.LOST_ACK):
-            self._counters.fault(FaultKind.LOST_ACK)
-            return
+            self._counters.fault(FaultKind.LOST_ACK, self._name)
+            return "no reply"
         late = self._venue.window(FaultKind.LATE_ACK)
         if late is not None:
-            self._counters.fault(FaultKind.LATE_ACK)
+            self._counters.fault(FaultKind.LATE_ACK, self._name)
         self.say(self.session.reply(request, granted), delay_s=late.delay_s if late else 0.0)
+        return f"ok in {late.delay_s:g} s" if late else "ok"
 
     def _subscribe(self, name: str) -> None:
         if self._klines:
@@ -403,5 +433,13 @@ class Connection:
 
     def _check_stream_count(self) -> None:
         if len(self.session.names) > self._rules.max_streams:
-            self._counters.violation("streams")
+            self._counters.violation("streams", self._name)
             self.close(1008, "subscribed channels exceeds limit")
+
+
+def _asked(request: Request | Refusal) -> str:
+    """Return a control message in words."""
+    if isinstance(request, Refusal):
+        return f"id {request.id}"
+    names = f"{len(request.params)} names " if request.method in ("SUBSCRIBE", "UNSUBSCRIBE") else ""
+    return f"{request.method} {names}id {request.id}"
