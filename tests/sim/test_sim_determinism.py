@@ -11,20 +11,25 @@ from pathlib import Path
 import trio
 from sim_client import connected, run, simulator
 
-from candleactors.sim import SPOT_RULES, FaultScript, chaos, rates
+from candleactors.sim import SPOT_RULES, Fault, FaultScript, chaos, rates
 from candleactors.sim.faults import FaultKind
 
 
 def trace(seed: int) -> str:
-    """Return a digest of everything three reconnecting clients receive in twenty virtual minutes of trouble."""
+    """Return a digest of all that three reconnecting clients and an observer get in twenty virtual minutes of trouble."""
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # trio has no public switch
     trio._core._run._r.seed(seed)
     digest = hashlib.sha256()
-    troubles = rates({kind: 20.0 for kind in FaultKind if kind not in (FaultKind.HUGE, FaultKind.INVALID_UTF8)})
-    script = FaultScript(tuple(chaos(seed, 0.2, for_s=600).faults), troubles, seed)
+    rare = (FaultKind.HUGE, FaultKind.INVALID_UTF8, FaultKind.DELIST)
+    troubles = rates({kind: 20.0 for kind in FaultKind if kind not in rare})
+    timed = (*chaos(seed, 0.2, for_s=600).faults, Fault(FaultKind.DELIST, at_s=900.0))
+    script = FaultScript(timed, troubles, seed)
 
     async def body() -> None:
-        sim = simulator(SPOT_RULES, seed=seed, faults=script)
+        def observe(kind: str, text: str) -> None:
+            digest.update(f"{trio.current_time():.6f} {kind} {text}\n".encode())
+
+        sim = simulator(SPOT_RULES, seed=seed, faults=script, observe=observe)
 
         async def client(number: int) -> None:
             while True:

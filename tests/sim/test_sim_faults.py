@@ -319,6 +319,40 @@ def test_new_connections_can_be_refused_left_hanging_or_rejected() -> None:
     run(body)
 
 
+def test_a_handshake_can_end_in_the_middle_of_its_answer() -> None:
+    async def answer(sim: Simulator) -> bytes:
+        """What a client gets within a second of asking for a WebSocket."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        data = b""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sim.serve_stream, theirs)
+            await ours.send_all(
+                b"GET /ws HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            with trio.move_on_after(1) as scope:
+                while part := await ours.receive_some():
+                    data += part
+            assert scope.cancelled_caught == data.endswith(b"\r\n\r\n")
+            await ours.aclose()
+        return data
+
+    async def body() -> None:
+        sim = simulator(SPOT_RULES)
+        sim.inject(Fault(FaultKind.EARLY_EOF, duration_s=5))
+        half = await answer(sim)
+        assert (sim.counters.refused, sim.counters.connections, sim.counters.live) == (1, 0, 0)
+        assert (await get(sim, "/api/v3/ping")).status == 200
+        await trio.sleep(5)
+        whole = await answer(sim)
+        assert half.startswith(b"HTTP/1.1 101 ")
+        assert half == whole[: len(whole) // 2]
+        assert sim.counters.faults == {"early-eof": 1}
+        assert sim.counters.connections == 1
+
+    run(body)
+
+
 def test_rest_can_fail_in_every_way() -> None:
     async def body() -> None:
         sim = simulator(SPOT_RULES)

@@ -110,7 +110,7 @@ class Series:
             return None
         next_ms = self.next_open(open_ms)
         close_ms = next_ms - 1
-        for outage in self.tape.outages:
+        for outage in self.tape.outages if open_ms < self.tape.outages_end_ms else ():
             if outage.start_ms <= now_ms:
                 if outage.start_ms <= open_ms and min(next_ms, now_ms + 1) <= outage.end_ms:
                     return None
@@ -121,7 +121,7 @@ class Series:
     def rows(self, first_ms: int, last_ms: int, limit: int, now_ms: int) -> list[Row]:
         """Return at most `limit` rows that open in [`first_ms`, `last_ms`], ascending, the earliest first."""
         found: list[Row] = []
-        for open_ms in self._opens(first_ms, min(last_ms, now_ms)):
+        for open_ms in self._opens(first_ms, self._last_ms(last_ms, now_ms)):
             if len(found) == limit:
                 break
             row = self.row(open_ms, now_ms)
@@ -132,7 +132,7 @@ class Series:
     def last_rows(self, last_ms: int, limit: int, now_ms: int) -> list[Row]:
         """Return the most recent `limit` rows that open at or before `last_ms`, ascending."""
         found: list[Row] = []
-        open_ms = self.floor(min(last_ms, now_ms))
+        open_ms = self.floor(self._last_ms(last_ms, now_ms))
         while open_ms >= self.first_open_ms and len(found) < limit:
             row = self.row(open_ms, now_ms)
             if row is not None:
@@ -140,6 +140,11 @@ class Series:
             open_ms = self.floor(open_ms - 1)
         found.reverse()
         return found
+
+    def _last_ms(self, last_ms: int, now_ms: int) -> int:
+        """Return the last instant that can have a row, so that nobody looks for one after the delisting."""
+        delisted_ms = self.tape.delisted_ms
+        return min(last_ms, now_ms) if delisted_ms is None else min(last_ms, now_ms, delisted_ms - 1)
 
     def _opens(self, first_ms: int, last_ms: int) -> Iterator[int]:
         first_ms = max(first_ms, self.first_open_ms)

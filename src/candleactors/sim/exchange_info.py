@@ -50,7 +50,7 @@ def _pair(spec: SymbolSpec, market: Market, now_ms: int) -> dict[str, Any]:
     tick, step = _unit(spec.tick, 8), _unit(spec.step, 8)
     return {
         "symbol": spec.symbol,
-        "status": "HALT" if market.halted(spec.symbol, now_ms) else "TRADING",
+        "status": _status(spec, market, now_ms, halted="HALT", delisted="BREAK"),
         "baseAsset": spec.base,
         "baseAssetPrecision": 8,
         "quoteAsset": spec.quote,
@@ -95,7 +95,7 @@ def _contract(spec: SymbolSpec, market: Market, now_ms: int) -> dict[str, Any]:
         "contractType": "PERPETUAL",
         "deliveryDate": _PERPETUAL_DELIVERY_MS,
         "onboardDate": market.listed_ms(spec.symbol),
-        "status": "BREAK" if market.halted(spec.symbol, now_ms) else "TRADING",
+        "status": _status(spec, market, now_ms, halted="BREAK", delisted="SETTLING"),
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": spec.base,
@@ -124,6 +124,12 @@ def _contract(spec: SymbolSpec, market: Market, now_ms: int) -> dict[str, Any]:
         "orderTypes": _FUTURES_ORDER_TYPES,
         "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],
     }  # fmt: skip
+
+
+def _status(spec: SymbolSpec, market: Market, now_ms: int, *, halted: str, delisted: str) -> str:
+    if market.delisted(spec.symbol, now_ms):
+        return delisted
+    return halted if market.halted(spec.symbol, now_ms) else "TRADING"
 
 
 def _unit(decimals: int, shown: int) -> str:

@@ -69,6 +69,8 @@ class FaultKind(StrEnum):
     """The upgrade request is read and never answered."""
     REJECT_HANDSHAKE = "reject-handshake"
     """The upgrade request is answered with HTTP `code`."""
+    EARLY_EOF = "early-eof"
+    """The upgrade request is read, half of its answer is written, and the connection ends: a peer that died."""
 
     # For `duration_s`, on REST.
     REST_TIMEOUT = "rest-timeout"
@@ -87,6 +89,8 @@ class FaultKind(StrEnum):
     """A closed minute of `symbol`, `count` minutes back, changes. REST shows it, no push does."""
     HALT = "halt"
     """`symbol`, or all, halt for `duration_s`: no trades, no rows, no closing pushes."""
+    DELIST = "delist"
+    """`symbol`, or one chosen at random, is delisted for good; the last one that trades never is."""
 
 
 CONNECTION_WINDOWS = frozenset(
@@ -109,6 +113,7 @@ VENUE_WINDOWS = frozenset(
         FaultKind.REFUSE_CONNECT,
         FaultKind.HANG_HANDSHAKE,
         FaultKind.REJECT_HANDSHAKE,
+        FaultKind.EARLY_EOF,
         FaultKind.REST_TIMEOUT,
         FaultKind.REST_LIMIT,
         FaultKind.REST_ERROR,

@@ -54,6 +54,8 @@ class Injector:
             self._counters.fault(fault.kind, f"{fault.symbol or 'all symbols'} for {fault.duration_s:g} s")
         elif fault.kind is FaultKind.CORRECTION:
             self._correct(fault)
+        elif fault.kind is FaultKind.DELIST:
+            self._delist(fault)
         else:
             for connection in self._victims(fault):
                 self._hit(connection, fault)
@@ -109,3 +111,9 @@ class Injector:
         symbol = fault.symbol or self._rng.choice(list(self._market.specs))
         if self._market.correct(symbol, now_ms - fault.count * MINUTE_MS, now_ms):
             self._counters.fault(fault.kind, f"{symbol} {fault.count} minutes back")
+
+    def _delist(self, fault: Fault) -> None:
+        from_ms = self._now_ms() + 1
+        symbol = fault.symbol or self._rng.choice(self._market.trading(from_ms) or [None])
+        if symbol is not None and self._market.delist(symbol, from_ms):
+            self._counters.fault(fault.kind, symbol)

@@ -84,6 +84,15 @@ class Market:
         """Whether an outage of `symbol` is going on."""
         return any(o.start_ms <= now_ms < o.end_ms for o in self.tape(symbol).outages)
 
+    def delisted(self, symbol: str, now_ms: int) -> bool:
+        """Whether `symbol` is delisted."""
+        delisted_ms = self.tape(symbol).delisted_ms
+        return delisted_ms is not None and delisted_ms <= now_ms
+
+    def trading(self, now_ms: int) -> list[str]:
+        """Return the symbols that are listed and not delisted, halted or not."""
+        return [s for s in self.specs if self.listed_ms(s) <= now_ms and not self.delisted(s, now_ms)]
+
     def tape(self, symbol: str) -> Tape:
         """Return the trades of `symbol`; raises `InvalidSymbol`."""
         tape = self._tapes.get(symbol)
@@ -110,6 +119,17 @@ class Market:
                 tape.add_outage(outage)
         else:
             self.tape(symbol).add_outage(outage)
+
+    def delist(self, symbol: str, at_ms: int) -> bool:
+        """End `symbol` for good at `at_ms`, which must not lie in the past: no trades, rows or pushes from then on.
+
+        Returns whether it did: not if `symbol` is not trading then, or is the last one that is. Raises `InvalidSymbol`.
+        """
+        tape, trading = self.tape(symbol), self.trading(at_ms)
+        if symbol not in trading or len(trading) == 1:
+            return False
+        tape.delist(at_ms)
+        return True
 
     def correct(self, symbol: str, at_ms: int, now_ms: int) -> bool:
         """Change the past: add a trade above the high to the finished minute that contains `at_ms`.

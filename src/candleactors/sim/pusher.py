@@ -37,6 +37,10 @@ class _Channel:
         self.pushed: tuple[int, int, int] | None = None
         self.subscribers: dict[Subscriber, None] = {}
 
+    def delisted(self, now_ms: int) -> bool:
+        delisted_ms = self.series.tape.delisted_ms
+        return delisted_ms is not None and delisted_ms <= now_ms
+
     def send(self, row: Row, event_ms: int, *, closed: bool) -> None:
         payload = kline(self.symbol, self.series.timeframe.text, row, self.decimals, event_ms, closed=closed)
         raw = wrapped = None
@@ -76,12 +80,15 @@ class Pusher:
         return not self._channels
 
     def add(self, subscriber: Subscriber, name: str, now_ms: int) -> None:
-        """Subscribe. A name that no listed symbol has is accepted, and nothing ever comes of it."""
+        """Subscribe. A name that no symbol has is accepted, and nothing ever comes of it; nor of a delisted one.
+
+        A symbol that is not listed yet is silent until it is.
+        """
         if self.idle:
             self._set_out(now_ms)
         channel = self._channels.get(name)
         if channel is None:
-            series = self._series(name, now_ms)
+            series = self._series(name)
             if series is None:
                 return
             channel = _Channel(name, series, self._decimals[series.tape.spec.symbol], now_ms)
@@ -114,7 +121,9 @@ class Pusher:
         if seconds:
             self._next_second_push_ms = _next_multiple(now_ms, self._rules.second_push_ms)
         for channel in list(self._channels.values()):
-            if now_ms >= channel.boundary_ms:
+            if channel.delisted(now_ms):
+                del self._channels[channel.name]
+            elif now_ms >= channel.boundary_ms:
                 if now_ms >= channel.boundary_ms + self._rules.close_lag_ms:
                     self._close(channel, now_ms)
             elif seconds if _of_a_second(channel.series.timeframe) else minutes:
@@ -141,11 +150,11 @@ class Pusher:
             channel.open_ms = channel.boundary_ms
             channel.boundary_ms = channel.series.next_open(channel.open_ms)
 
-    def _series(self, name: str, now_ms: int) -> Series | None:
+    def _series(self, name: str) -> Series | None:
         text, _, kind = name.partition("@")
         symbol = self._symbols.get(text)
         timeframe = self._timeframes.get(kind.removeprefix("kline_")) if kind.startswith("kline_") else None
-        if symbol is None or timeframe is None or self._market.listed_ms(symbol) > now_ms:
+        if symbol is None or timeframe is None:
             return None
         return self._market.series(symbol, timeframe)
 

@@ -167,7 +167,7 @@ class Simulator:
 
     async def _push(self) -> None:
         while True:
-            if self._pusher.idle:
+            while self._pusher.idle:
                 self._subscribed = trio.Event()
                 await self._subscribed.wait()
             due_ms = self._pusher.next_due_ms(self.now_ms())
@@ -243,6 +243,10 @@ class Simulator:
         except RemoteProtocolError:
             self.counters.refuse("400 no proper upgrade")
             await http.send(Answer(400, (), b""))
+            return
+        if self.window(FaultKind.EARLY_EOF):
+            self._refused(FaultKind.EARLY_EOF)
+            await connection.break_off_handshake()
             return
         self.counters.accept(number, len(connection.names))
         self._live[number] = connection

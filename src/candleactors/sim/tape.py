@@ -23,6 +23,7 @@ from candleactors.model import MINUTE_MS
 
 _KEPT_MINUTES: Final = 32
 _MINUTES_OF_ONE_REGIME: Final = 5
+FOREVER_MS: Final = 1 << 62
 
 
 class Trade(NamedTuple):
@@ -159,6 +160,9 @@ class Tape:
         self.listed_ms = listed_ms
         self.first_minute = listed_ms // MINUTE_MS
         self.outages: list[Outage] = []
+        self.outages_end_ms = 0
+        """The end of the last one."""
+        self.delisted_ms: int | None = None
         self.revision = 0
         """Grows with every change of the past."""
         self._seed = (seed << 64) ^ (crc32(spec.symbol.encode()) << 32)
@@ -171,7 +175,14 @@ class Tape:
     def add_outage(self, outage: Outage) -> None:
         """Add an outage; it must not start before what was already asked for."""
         self.outages.append(outage)
+        self.outages_end_ms = max(self.outages_end_ms, outage.end_ms)
         self._cache.clear()
+
+    def delist(self, at_ms: int) -> None:
+        """End the tape at `at_ms`, which must not lie before what was already asked for; the first end stays."""
+        if self.delisted_ms is None:
+            self.delisted_ms = at_ms
+            self.add_outage(Outage(at_ms, FOREVER_MS))
 
     def add_late_trade(self, at_ms: int, quantity: int, ticks_above_high: int) -> None:
         """Correct the past: one more trade in the finished minute that contains `at_ms`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -114,6 +115,12 @@ class Connection:
         for _ in self._ws.events():
             pass
         self._write(self._ws.send(AcceptConnection()))
+
+    async def break_off_handshake(self) -> None:
+        """Write half of what `accept` answered and nothing more. Does not close the stream."""
+        answer = b"".join(self._buffer)
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._stream.send_all(answer[: len(answer) // 2])
 
     async def serve(self, early: bytes) -> None:
         """Serve the accepted connection to its end and close the stream. `early` is what the client sent already."""
