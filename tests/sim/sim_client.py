@@ -37,6 +37,12 @@ SYMBOLS = (
     SymbolSpec("币安人生", "USDT", "0.241", 4, 1, 10.0, 0.0004, "300", futures=False),
 )
 
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+"""A raw upgrade request, but for its target."""
+
 
 def now_ms() -> int:
     """Return a venue clock that runs on Trio's."""

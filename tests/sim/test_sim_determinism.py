@@ -16,7 +16,7 @@ from candleactors.sim.faults import FaultKind
 
 
 def trace(seed: int) -> str:
-    """Return a digest of all that three reconnecting clients and an observer get in twenty virtual minutes of trouble."""
+    """Return a digest of all that reconnecting clients and an observer get in twenty virtual minutes of trouble."""
     trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # trio has no public switch
     trio._core._run._r.seed(seed)
     digest = hashlib.sha256()

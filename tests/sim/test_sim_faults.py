@@ -15,7 +15,7 @@ import trio.testing
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sim_client import START_MS, Client, Refused, connected, get, now_ms, open_client, run, simulator
+from sim_client import START_MS, UPGRADE, Client, Refused, connected, get, now_ms, open_client, run, simulator
 
 from candleactors.model import MINUTE_MS, Timeframe
 from candleactors.sim import (
@@ -80,6 +80,22 @@ def test_a_reset_breaks_off_in_the_middle_of_a_frame() -> None:
                 data += part
             assert 2 < len(data) < 2 + data[1]
             assert client.close is None
+
+    run(body)
+
+
+def test_a_reset_does_not_wait_for_ever_for_a_client_that_does_not_read() -> None:
+    async def body() -> None:
+        sim = simulator(SPOT_RULES)
+        ours, theirs = trio.testing.lockstep_stream_pair()  # a write blocks until it is read
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sim.serve_stream, theirs)
+            await ours.send_all(UPGRADE % b"/ws")
+            await trio.sleep(1)
+            assert len(sim.connections) == 1
+            sim.inject(Fault(FaultKind.RESET))
+            await trio.sleep(SPOT_RULES.close_grace_s + 2)
+            assert sim.connections == []
 
     run(body)
 
@@ -326,10 +342,7 @@ def test_a_handshake_can_end_in_the_middle_of_its_answer() -> None:
         data = b""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sim.serve_stream, theirs)
-            await ours.send_all(
-                b"GET /ws HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            )
+            await ours.send_all(UPGRADE % b"/ws")
             with trio.move_on_after(1) as scope:
                 while part := await ours.receive_some():
                     data += part
@@ -437,18 +450,23 @@ def test_scripts_play_on_time() -> None:
         script = FaultScript(
             faults=(
                 Fault(FaultKind.DROP, at_s=20),
-                Fault(FaultKind.CLOSE, at_s=10, everyone=False),
+                Fault(FaultKind.CLOSE, at_s=8, everyone=False),
                 Fault(FaultKind.SHUTDOWN, at_s=5),
             )
         )
         sim = simulator(SPOT_RULES, faults=script)
         async with sim.running(), connected(sim) as one, connected(sim) as other:
             ends = []
-            for client in (one, other):
+
+            async def wait(client: Client) -> None:
                 while await client.receive() is not None:
                     pass
                 ends.append(trio.current_time())
-            assert sorted(ends) == [10, 10]
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait, one)
+                nursery.start_soon(wait, other)
+            assert ends == [8, 10]
         assert sim.counters.faults == {"shutdown": 2, "close": 1}
 
     run(body)

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import trio
 from attrs import evolve
-from sim_client import Refused, connected, get, run, simulator
+from sim_client import UPGRADE, Refused, connected, get, run, simulator
 from wsproto.events import CloseConnection
 
 from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind
@@ -90,9 +90,7 @@ def test_connections_that_outlive_the_simulator_and_clients_that_do_not_read_are
         lazy, theirs = trio.testing.lockstep_stream_pair()  # blocks its writer, as a full socket does
         async with sim.running(), trio.open_nursery() as nursery:
             nursery.start_soon(sim.serve_stream, theirs)
-            request = f"GET {KLINES} HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            await lazy.send_all((request + key).encode())
+            await lazy.send_all(UPGRADE % KLINES.encode())
             await trio.sleep(60)
             assert told.of("ended") == ["connection 0 by the venue, unread"]
             async with trio.open_nursery() as inner:

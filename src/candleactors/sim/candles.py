@@ -79,6 +79,8 @@ def truth_candle(spec: SymbolSpec, timeframe: Timeframe, row: Row, next_open_ms:
 class Series:
     """The candles of one symbol and one timeframe, up to any instant.
 
+    Keeps the finished candles it was asked for, of timeframes above a minute: at most 0.2 MB a day.
+
     Phases are the venue's: weeks open on Monday, and the phase of three-day candles is the listing day's.
     """
 

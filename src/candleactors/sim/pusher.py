@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from candleactors.model import SECOND_MS, Timeframe
+from candleactors.model import SECOND_MS
 from candleactors.sim.candles import Row, Series
 from candleactors.sim.market import Market
 from candleactors.sim.rules import Rules
@@ -34,6 +34,7 @@ class _Channel:
         self.decimals = decimals
         self.open_ms = series.floor(now_ms)
         self.boundary_ms = series.next_open(self.open_ms)
+        self.of_a_second = series.timeframe.nominal_ms == SECOND_MS
         self.pushed: tuple[int, int, int] | None = None
         self.subscribers: dict[Subscriber, None] = {}
 
@@ -108,7 +109,7 @@ class Pusher:
         due = min(channel.boundary_ms for channel in self._channels.values()) + self._rules.close_lag_ms
         if self._next_push_ms > now_ms + self._rules.push_ms:
             self._set_out(now_ms)  # the clock was set back
-        if any(_of_a_second(channel.series.timeframe) for channel in self._channels.values()):
+        if any(channel.of_a_second for channel in self._channels.values()):
             due = min(due, self._next_second_push_ms)
         return min(due, self._next_push_ms)
 
@@ -126,7 +127,7 @@ class Pusher:
             elif now_ms >= channel.boundary_ms:
                 if now_ms >= channel.boundary_ms + self._rules.close_lag_ms:
                     self._close(channel, now_ms)
-            elif seconds if _of_a_second(channel.series.timeframe) else minutes:
+            elif seconds if channel.of_a_second else minutes:
                 self._update(channel, now_ms)
 
     def _set_out(self, now_ms: int) -> None:
@@ -157,10 +158,6 @@ class Pusher:
         if symbol is None or timeframe is None:
             return None
         return self._market.series(symbol, timeframe)
-
-
-def _of_a_second(timeframe: Timeframe) -> bool:
-    return timeframe.nominal_ms == SECOND_MS
 
 
 def _next_multiple(now_ms: int, of_ms: int) -> int:

@@ -195,6 +195,7 @@ class Connection:
         """End the connection without a close frame once everything is written."""
         self._ended("by the venue without a close frame")
         self._closing = self._finished = True
+        self._closed.set()
         self._wake.set()
 
     def break_off(self) -> None:
@@ -332,7 +333,7 @@ class Connection:
             self.close(self._rules.lifetime_close)
 
     async def _linger(self) -> None:
-        """Do not wait for ever for the client's half of a closing handshake."""
+        """Do not wait for ever for the client's half of a closing handshake, nor for a client that does not read."""
         await self._closed.wait()
         await trio.sleep(self._rules.close_grace_s)
         self._scope.cancel()

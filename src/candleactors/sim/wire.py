@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from candleactors.sim.candles import Row
@@ -18,32 +19,25 @@ class Decimals:
     """
 
     def __init__(self, spec: SymbolSpec, *, futures: bool) -> None:
-        self._price = _Writer(spec.tick, spec.tick if futures else _SPOT_DECIMALS)
-        self._quantity = _Writer(spec.step, spec.step if futures else _SPOT_DECIMALS)
         both = spec.tick + spec.step
-        self._quote = _Writer(both, both if futures else _SPOT_DECIMALS)
-
-    def price(self, ticks: int) -> str:
-        return self._price.write(ticks)
-
-    def quantity(self, steps: int) -> str:
-        return self._quantity.write(steps)
-
-    def quote(self, amount: int) -> str:
-        return self._quote.write(amount)
+        self.price = _writer(spec.tick, spec.tick if futures else _SPOT_DECIMALS)
+        self.quantity = _writer(spec.step, spec.step if futures else _SPOT_DECIMALS)
+        self.quote = _writer(both, both if futures else _SPOT_DECIMALS)
 
 
-class _Writer:
-    def __init__(self, held: int, shown: int) -> None:
-        self._factor = 10 ** (shown - held)
-        self._scale = 10**shown
-        self._shown = shown
+def _writer(held: int, shown: int) -> Callable[[int], str]:
+    """Return what writes integers of 0 and more, of which `held` digits are decimals, with `shown` decimals."""
+    zeros = "0" * (shown - held)
+    point = f".{zeros}" if shown else ""
 
-    def write(self, value: int) -> str:
-        if not self._shown:
-            return str(value)
-        whole, part = divmod(value * self._factor, self._scale)
-        return f"{whole}.{part:0{self._shown}d}"
+    def write_whole(value: int) -> str:
+        return f"{value}{point}"
+
+    def write(value: int) -> str:
+        digits = str(value).zfill(held + 1)
+        return f"{digits[:-held]}.{digits[-held:]}{zeros}"
+
+    return write if held else write_whole
 
 
 def kline(symbol: str, interval: str, row: Row, decimals: Decimals, event_ms: int, *, closed: bool) -> str:
