@@ -11,7 +11,6 @@ from typing import Any, Final, TypedDict, TypeVar, Unpack
 
 import trio
 from attrs import evolve, frozen
-from trio.testing import MockClock
 
 from candleactors.errors import UnknownVenue
 from candleactors.feed import Feed, open_feed
@@ -19,15 +18,15 @@ from candleactors.model import Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
 from candleactors.sim import (
     SPOT_RULES,
-    USDM_RULES,
     Fault,
     FaultKind,
     FaultScript,
     Market,
-    Rules,
     Simulator,
     TruthCandle,
 )
+from candleactors.simulation.plan import RULES
+from candleactors.simulation.scheduler import run_virtual, seed_scheduler, virtual_clock
 from candleactors.stores.base import Store
 from candleactors.stores.sqlite import open_sqlite
 from candleactors.transport.clock import VirtualClock
@@ -37,8 +36,6 @@ T = TypeVar("T")
 
 START_MS: Final = 1_709_163_030_000
 """2024-02-28T23:30:30Z: a leap day begins half an hour later."""
-RULES: Final[dict[str, Rules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES)}
-"""The venues that can be simulated, and how they behave."""
 
 
 class Options(TypedDict, total=False):
@@ -106,15 +103,13 @@ async def open_simulated_feed(
     or `run_simulated`. An exception that the body raises gets a note with the seed. Raises `UnknownVenue` for a venue
     that there is no simulator of, and `RuntimeError` where time is real.
     """
-    is_virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
-    if not is_virtual:
-        raise RuntimeError("a simulated feed needs virtual time: use the fixture autojump_clock, or run_simulated")
+    virtual_clock()
     chosen = _led_to_simulators(settings or _watching(symbols, timeframes))
     script = faults if isinstance(faults, FaultScript) else FaultScript(tuple(faults), seed=seed)
     used_market = market or Market(seed, start_ms)
     clock = VirtualClock(start_ms - round(trio.current_time() * 1000))
     failure: BaseException | None = None
-    _seed_scheduler(seed)
+    seed_scheduler(seed)
     with TemporaryDirectory(prefix="candleactors-") as directory:
         async with trio.open_nursery() as nursery:
             network = MemoryNetwork(nursery)
@@ -152,9 +147,7 @@ def run_simulated(body: Callable[[SimulatedFeed], Awaitable[T]], **options: Unpa
         async with open_simulated_feed(**options) as world:
             return await body(world)
 
-    # Here too, since Trio's scheduler draws before the first task gets to run.
-    _seed_scheduler(options.get("seed", 0))
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
+    return run_virtual(main, options.get("seed", 0))
 
 
 def _watching(symbols: Iterable[str], timeframes: Iterable[str | Timeframe]) -> Settings:
@@ -172,10 +165,3 @@ def _led_to_simulators(settings: Settings) -> Settings:
             raise UnknownVenue(f'there is no simulator of "{name}"', nearest=next(iter(RULES)))
         venues[name] = evolve(venue, websocket_url=f"ws://{name}:80", rest_url=f"http://{name}:80", testnet=False)
     return evolve(settings, venues=venues)
-
-
-def _seed_scheduler(seed: int) -> None:
-    """Have Trio run tasks in an order that depends on nothing but `seed`; it has no public way to ask for that."""
-    scheduler: Any = trio._core._run
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
-    scheduler._r.seed(seed)

@@ -67,7 +67,7 @@ class MemoryNetwork:
         """Refuse connections from now on, as a host that is down. Open ones stay."""
         self._servers.pop(None if host is None else (host, port), None)
 
-    async def connect(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+    async def connect(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> PipeStream:
         """See `Network.connect`."""
         await trio.lowlevel.checkpoint()
         serve = self._servers.get((host, port)) or self._servers.get(None)

@@ -30,6 +30,11 @@ class PipeStream(trio.abc.HalfCloseableStream):
         """Whether `receive_some` would return at once."""
         return bool(self._incoming.data) or self._incoming.ended
 
+    @property
+    def closed(self) -> bool:
+        """Whether this end was closed."""
+        return self._closed
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data`, waiting while the pipe is full. Raises `trio.BrokenResourceError` once the peer is closed."""
         channel, left = self._outgoing, memoryview(data)
@@ -81,12 +86,16 @@ class PipeStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         """Close both directions. What the peer has not received yet, it still receives."""
+        self.abort()
+        await trio.lowlevel.checkpoint()
+
+    def abort(self) -> None:
+        """Close both directions, as `aclose` does, without a checkpoint."""
         self._closed = True
         self._outgoing.end()
         self._incoming.deaf = True
         self._incoming.data.clear()
         self._incoming.changed.unpark_all()
-        await trio.lowlevel.checkpoint()
 
     def _check_open(self) -> None:
         if self._closed or self._outgoing.ended:

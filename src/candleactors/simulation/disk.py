@@ -1,0 +1,89 @@
+"""The disk: a real SQLite store that outlives simulated processes, and misbehaves when told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import trio
+
+from candleactors.errors import StoreUnavailable
+from candleactors.model import Candle, Gap, Stream
+from candleactors.stores.sqlite import SqliteStore
+
+_SLOW_S = 3.0
+
+
+class Disk:
+    """Opens the same file for one simulated process after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._troubles: dict[str, float] = {}
+
+    async def open(self) -> ProcessStore:
+        """Return the store of a new process, which owns it."""
+        return ProcessStore(await SqliteStore.open(self._path, threaded=False), self)
+
+    def trouble(self, kind: str, duration_s: float) -> None:
+        """Misbehave from now on; see `candleactors.simulation.acts.StoreTrouble`."""
+        self._troubles[kind] = max(trio.current_time() + duration_s, self._troubles.get(kind, 0.0))
+
+    def has(self, kind: str) -> bool:
+        """Whether this trouble is going on."""
+        return self._troubles.get(kind, 0.0) > trio.current_time()
+
+
+class ProcessStore:
+    """What one simulated process sees of the disk; a `candleactors.stores.base.Store`.
+
+    Once the process is dead it writes and reads nothing any more: what its tasks still do before they are gone would
+    not have happened. Calls run inline, so a process dies between transactions; what SQLite makes of a death within
+    one is tested with real processes.
+    """
+
+    def __init__(self, store: SqliteStore, disk: Disk) -> None:
+        self.dead = False
+        self._store = store
+        self._disk = disk
+
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+        """See `Store.write`."""
+        if self._disk.has("slow"):
+            await trio.sleep(_SLOW_S)
+        self._check("full", "the disk is full")
+        await self._store.write(candles, gaps)
+        self._check("unsure", "writing failed")
+
+    async def candles(
+        self,
+        stream: Stream,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        limit: int | None = None,
+        *,
+        newest: bool = False,
+    ) -> list[Candle]:
+        """See `Store.candles`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.candles(stream, start_ms, end_ms, limit, newest=newest)
+
+    async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
+        """See `Store.tails`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.tails(starts_ms)
+
+    async def gaps(self, stream: Stream) -> list[Gap]:
+        """See `Store.gaps`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.gaps(stream)
+
+    async def aclose(self) -> None:
+        """See `Store.aclose`."""
+        await self._store.aclose()
+
+    def _check(self, kind: str, problem: str) -> None:
+        if self.dead:
+            raise StoreUnavailable("the process is dead")
+        if self._disk.has(kind):
+            raise StoreUnavailable(problem)
