@@ -46,24 +46,24 @@ def _unhealthy(status: FeedStatus) -> Iterator[str]:
 
 async def _stored_otherwise(store: Store, judge: Judge) -> list[str]:
     """Return what the store holds and was not told, and the other way round."""
-    problems = []
+    problems: list[str] = []
     for stream in judge.streams:
         first_ms = judge.kept_from_ms(stream)
         stored = {candle.open_time_ms: candle for candle in await store.candles(stream, first_ms)}
-        said, missing = judge.said(stream)
+        said, passed_over = judge.said(stream)
         told = {open_ms: candle for open_ms, candle in said.items() if open_ms >= first_ms}
-        for open_ms in sorted(stored.keys() ^ told.keys()):
-            problems.append(
-                f"{stream} {open_ms} is {'stored, never told' if open_ms in stored else 'told, not stored'}"
-            )
-        for open_ms in sorted(stored.keys() & told.keys()):
-            if not stored[open_ms].same_values(told[open_ms]):
-                problems.append(f"{stream} {open_ms} is stored with other values than it was told")
-        gaps = {
-            open_ms
+        problems += [f"{stream} {ms} is stored and was never told" for ms in sorted(stored.keys() - told.keys())]
+        problems += [f"{stream} {ms} was told and is not stored" for ms in sorted(told.keys() - stored.keys())]
+        problems += [
+            f"{stream} {ms} is stored with other values than it was told"
+            for ms in sorted(stored.keys() & told.keys())
+            if not stored[ms].same_values(told[ms])
+        ]
+        missing = {
+            ms
             for gap in await store.gaps(stream)
-            for open_ms in stream.timeframe.opens(max(gap.first_open_ms, first_ms), gap.last_open_ms + 1)
+            for ms in stream.timeframe.opens(max(gap.first_open_ms, first_ms), gap.last_open_ms + 1)
         }
-        if gaps != {open_ms for open_ms in missing if open_ms >= first_ms}:
+        if missing != {ms for ms in passed_over if ms >= first_ms}:
             problems.append(f"{stream}: other gaps are stored than were told")
     return problems

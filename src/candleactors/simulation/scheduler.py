@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import trio
 from attrs import define
@@ -29,9 +29,10 @@ def run_virtual(main: Callable[[], Awaitable[T]], seed: int) -> T:
 def virtual_clock() -> MockClock:
     """Return the clock of the running simulation; raises `RuntimeError` where time is real."""
     clock = trio.lowlevel.current_clock()
-    if not isinstance(clock, MockClock):
+    is_virtual = isinstance(clock, MockClock)
+    if not is_virtual:
         raise RuntimeError("a simulated feed needs virtual time: use the fixture autojump_clock, or run_simulated")
-    return clock
+    return cast(MockClock, clock)
 
 
 @define
