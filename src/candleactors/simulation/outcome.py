@@ -6,6 +6,12 @@ from collections import Counter
 
 from attrs import define, field, frozen
 
+from candleactors.simulation.timeline import clock, course, readable, spelled
+
+
+class SimulationFailed(AssertionError):
+    """A simulation saw something that must never be. Its text is `Outcome.report`."""
+
 
 @frozen
 class Breach:
@@ -49,8 +55,38 @@ class Outcome:
     """The traceback, where the feed gave up."""
     lines: tuple[str, ...] = ()
     """The trace: all of it if it was kept, or else its end."""
+    start_ms: int = 0
+    """When it began, UTC milliseconds."""
+    course: tuple[str, ...] = ()
+    """Lines of the trace that tell how the first breach came about, where they are known."""
+    replay: str = ""
+    """The command that runs it again and prints its timeline, where there is one."""
 
     @property
     def ok(self) -> bool:
         """Whether nothing was wrong."""
         return not self.breaches
+
+    def check(self) -> None:
+        """Raise `SimulationFailed`, an `AssertionError`, unless nothing was wrong."""
+        if not self.ok:
+            raise SimulationFailed(self.report())
+
+    def how(self) -> tuple[str, ...]:
+        """Return lines of the trace that tell how the first breach came about; nothing if it is no longer there."""
+        place = len(self.lines) - 1 - (self.events - self.breaches[0].position) if self.breaches else -1
+        return self.course or (course(self.lines, place) if place >= 0 else ())
+
+    def report(self) -> str:
+        """Return what was wrong, how it came about and how to replay it, in several lines."""
+        if self.ok:
+            return f"seed {self.seed}: nothing was wrong"
+        text = [f"seed {self.seed} failed after {clock(self.seconds)}:"]
+        text += [f"  {each.where}, event {each.position}: {spelled(each.problem)}" for each in self.breaches]
+        if how := self.how():
+            text += ["how it came about:", *(f"  {readable(line, self.start_ms)}" for line in how)]
+        if self.failure:
+            text += ["how it ended:", *(f"  {line}" for line in self.failure.splitlines())]
+        if self.replay:
+            text.append(f"replay: {self.replay}")
+        return "\n".join(text)

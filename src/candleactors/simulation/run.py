@@ -73,7 +73,7 @@ class Simulation:
     """A plan while it runs."""
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, folder: Path, *, keep: bool = False) -> None:
-        self.outcome = Outcome(plan.seed)
+        self.outcome = Outcome(plan.seed, start_ms=plan.start_ms)
         self._plan = plan
         self._nursery = nursery
         self._clock = SteppedClock(plan.start_ms)
