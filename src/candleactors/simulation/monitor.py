@@ -12,12 +12,15 @@ from candleactors.sim import Simulator
 
 LOOK_EVERY_S: Final = 7.3
 """In no step with anything else."""
+AUDITED_S: Final = 360.0
+"""What an unanswered SUBSCRIBE left behind is found by the audit, every five minutes."""
 _MOST_TASKS: Final = 80
 _TASKS_PER_SHARD: Final = 30
 _EXCUSED: Final = frozenset(
     (
         "told_to_wait",  # what was under way when the venue told us
         "message_rate",  # pongs that nobody could foresee; only in ping storms, see below
+        "pong_timeout",  # of a connection that is half-open, or while nothing of us runs
     )
 )
 
@@ -29,18 +32,22 @@ class Monitor:
         self._simulators = simulators
         self._on_breach = on_breach
         self._known: dict[tuple[str, str], int] = {}
+        self._unknown_since_s: dict[str, float] = {}
 
     async def watch(self, feed: Feed) -> None:
         """Look on during one life of the feed, until cancelled."""
+        self._unknown_since_s = {}
         while True:
             await trio.sleep(LOOK_EVERY_S)
             self._budgets()
             self._tasks(feed)
-            if self._surplus(feed):
+            if self._surplus(feed) or self._mistaken(feed):
                 # One socket may be on its way out while the next one opens.
                 await trio.sleep(1.0)
                 for problem in self._surplus(feed):
                     self._on_breach("connections", problem)
+                for problem in self._mistaken(feed):
+                    self._on_breach("subscriptions", problem)
 
     def _budgets(self) -> None:
         for name, simulator in self._simulators.items():
@@ -58,6 +65,24 @@ class Monitor:
             live = [each for each in self._simulators[status.venue].connections if each.passes]
             if len(live) > len(status.connections):
                 found.append(f"{status.venue} has {len(live)} connections for {len(status.connections)} shards")
+        return found
+
+    def _mistaken(self, feed: Feed) -> list[str]:
+        """Return which venues carry fewer streams than the feed believes, or more than it knows of, and for long."""
+        found = []
+        for status in feed.status().venues:
+            books = [each.subscriptions for each in status.connections if each.subscriptions is not None]
+            confirmed = sum(book.confirmed for book in books)
+            known = confirmed + sum(book.joining + book.leaving + book.refused for book in books)
+            connections = self._simulators[status.venue].connections
+            most = sum(len(each.names) for each in connections)
+            least = sum(len(each.names) for each in connections if each.passes)
+            if confirmed > most:
+                found.append(f"{status.venue} carries {most} streams, the feed takes {confirmed} for confirmed")
+            if least <= known:
+                self._unknown_since_s.pop(status.venue, None)
+            elif trio.current_time() >= self._unknown_since_s.setdefault(status.venue, trio.current_time()) + AUDITED_S:
+                found.append(f"{status.venue} carries {least} streams, the feed knows of {known}")
         return found
 
     def _tasks(self, feed: Feed) -> None:

@@ -136,9 +136,9 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     settings = Settings(
         venues=venues,
         repair=RepairSettings(
-            verify_interval_s=240.0, history=rng.choice((0, 5, 8, 200)), deadline_s=rng.choice((10.0, 30.0))
+            verify_interval_s=240.0, history=rng.choice((0, 5, 8, 200)), deadline_s=rng.choice((10.0, 30.0, 150.0))
         ),
-        subscriber=SubscriberSettings(max_pending=rng.choice((2_000, 100_000))),
+        subscriber=SubscriberSettings(max_pending=rng.choice((3 * scale.streams, 300, 100_000))),
         supervision=SupervisionSettings(drain_s=5.0),
     )
     cycles = max(1, round(scale.days * 86_400 / CYCLE_S))
