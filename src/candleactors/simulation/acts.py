@@ -46,6 +46,16 @@ class Restart:
 
 
 @frozen
+class Crash:
+    """The actors of this name fail, `rounds` of the scheduler after `at_s`; their supervisors restart them."""
+
+    at_s: float = field(validator=ge(0))
+    actor: str
+    rounds: int = field(default=0, validator=ge(0))
+    name: str = field(default="crash", init=False)
+
+
+@frozen
 class StoreTrouble:
     """The store misbehaves.
 
@@ -110,4 +120,4 @@ class Dawdle:
     name: str = field(default="dawdle", init=False)
 
 
-Act: TypeAlias = Strike | Kill | Restart | StoreTrouble | ClockStep | Stall | Watch | Unwatch | Dawdle
+Act: TypeAlias = Strike | Kill | Restart | Crash | StoreTrouble | ClockStep | Stall | Watch | Unwatch | Dawdle

@@ -20,6 +20,7 @@ from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, Rules, Sy
 from candleactors.simulation.acts import (
     Act,
     ClockStep,
+    Crash,
     Dawdle,
     Kill,
     Restart,
@@ -29,6 +30,7 @@ from candleactors.simulation.acts import (
     Unwatch,
     Watch,
 )
+from candleactors.simulation.crash import ACTORS
 
 RULES: Final[dict[str, Rules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES)}
 """The venues that can be simulated, and how they behave."""
@@ -57,6 +59,8 @@ _CODES: Final = {
     FaultKind.REST_ERROR: (500, 502, 503, 504),
     FaultKind.CLOSE: (1001, 1001, 1008, 1011, 1000),
 }
+_UNDER_WAY_S: Final = (0.002, 0.002, 0.007)
+"""So long after the turn of a minute closed candles are on their way; the last is for connections that coalesce."""
 _NAMES_A_SYMBOL: Final = frozenset((FaultKind.CORRECTION, FaultKind.HALT))
 
 
@@ -139,12 +143,12 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
             verify_interval_s=240.0, history=rng.choice((0, 5, 8, 200)), deadline_s=rng.choice((10.0, 30.0, 150.0))
         ),
         subscriber=SubscriberSettings(max_pending=rng.choice((3 * scale.streams, 300, 100_000))),
-        supervision=SupervisionSettings(drain_s=5.0),
+        supervision=SupervisionSettings(drain_s=5.0, max_restarts=50),
     )
     cycles = max(1, round(scale.days * 86_400 / CYCLE_S))
     troubles = tuple((cycle * CYCLE_S + _WARM_S, cycle * CYCLE_S + TROUBLE_S) for cycle in range(cycles))
     readers = (Audience(), Audience(), Audience(tuple(rng.sample(_streams(venues), 5)), forming=True))
-    acts = _Drawer(rng, venues, symbols, len(readers), scale).acts(troubles)
+    acts = _Drawer(rng, venues, symbols, len(readers), scale, start_ms).acts(troubles)
     return Plan(seed, start_ms, settings, symbols, acts, troubles, PEACE_S, readers)
 
 
@@ -216,8 +220,10 @@ class _Drawer:
         symbols: tuple[SymbolSpec, ...],
         readers: int,
         scale: Scale,
+        start_ms: int,
     ) -> None:
         self._rng = rng
+        self._minute_s = -start_ms % MINUTE_MS / 1_000  # the first minute that begins
         self._venues = venues
         self._extras = [f"{name}:{spec.symbol}" for name in venues for spec in symbols[-3:]]
         self._readers = readers
@@ -225,7 +231,7 @@ class _Drawer:
         self._makers = {
             **{kind.value: 1.0 for kind in FaultKind if kind is not FaultKind.DELIST},
             **dict.fromkeys(("store-full", "store-unreadable", "store-slow", "store-unsure"), 1.5),
-            **dict.fromkeys(("kill", "restart"), 1.0),
+            **dict.fromkeys(("kill", "restart", "crash"), 1.0),
             **dict.fromkeys(("clock-step", "stall"), 1.0),
             **dict.fromkeys(("watch", "unwatch"), 3.0),
             "dawdle": 3.0,
@@ -255,12 +261,16 @@ class _Drawer:
         rng = self._rng
         duration_s = min(rng.choice((rng.uniform(0.1, 5), rng.uniform(1, 40), rng.uniform(30, 150))), _LONGEST_S)
         if rng.random() < 0.3:  # at the turn of a minute, where candles close
-            at_s = at_s - at_s % 60 + rng.uniform(59, 62)
+            at_s = self._minute_s + 60 * round((at_s - self._minute_s) / 60) + rng.uniform(-1, 2)
+        if name in ("kill", "crash") and rng.random() < 0.7:  # or else nothing is ever under way
+            at_s = self._minute_s + 60 * round((at_s - self._minute_s) / 60) + rng.choice(_UNDER_WAY_S)
         match name:
             case "kill":
                 return Kill(at_s, rng.choice((0.0, 3.0, rng.uniform(0, 200))), rng.randrange(60))
             case "restart":
                 return Restart(at_s, rng.choice((0.0, rng.uniform(0, 200))))
+            case "crash":
+                return Crash(at_s, rng.choice(ACTORS), rng.randrange(60))
             case "clock-step":
                 return ClockStep(at_s, rng.choice((-1, 1)) * rng.choice((0.5, 5.0, 90.0, 4_000.0)))
             case "stall":

@@ -21,6 +21,7 @@ from candleactors.sim import FaultKind, Market, Simulator
 from candleactors.simulation.acts import (
     Act,
     ClockStep,
+    Crash,
     Dawdle,
     Kill,
     Restart,
@@ -30,6 +31,7 @@ from candleactors.simulation.acts import (
     Unwatch,
     Watch,
 )
+from candleactors.simulation.crash import crash
 from candleactors.simulation.disk import Disk, ProcessStore
 from candleactors.simulation.judge import Judge, Weather
 from candleactors.simulation.lifeline import Lifeline
@@ -182,7 +184,7 @@ class Simulation:
         while self._due:
             act = self._due.pop(0)
             await trio.sleep_until(act.at_s)
-            if isinstance(act, Kill):
+            if isinstance(act, Kill | Crash):
                 for _ in range(act.rounds):
                     await trio.lowlevel.checkpoint()
             if self._happens(act):
@@ -203,6 +205,8 @@ class Simulation:
                 else:
                     self._ending = act
                     self._end.set()
+            case Crash():
+                return self._feed is not None and crash(self._feed, act.actor)
             case StoreTrouble():
                 self._disk.trouble(act.kind, act.duration_s)
             case ClockStep():
