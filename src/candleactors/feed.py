@@ -48,6 +48,7 @@ class Feed:
         self._parts = parts
         self._venues = {name: Venue(venues.codec(name), rest_clients[name], parts) for name in settings.venues}
         self._started_s = parts.clock.monotonic_s()
+        self._started_ms = parts.clock.wall_ms()
         self._closed = False
         self.stopping = trio.Event()
         """Set by `stop`."""
@@ -96,13 +97,24 @@ class Feed:
         """Return a subscription to `streams`, or to everything: closed candles, gaps and revisions, once, in order.
 
         `forming` adds forming candles, conflated. `after` resumes where an earlier subscription stood: what was missed
-        comes from the store first, without a seam. Watching is separate: this delivers what somebody watches. What is
-        delivered from this call on is not missed, whenever the reading begins. Does not block.
+        comes from the store first, without a seam; with an earlier feed's cursor, some revisions come again. Watching is
+        separate: this delivers what somebody watches. What is delivered from this call on is not missed, whenever the
+        reading begins. Does not block.
         """
         self._check_open()
         chosen = None if streams is None else tuple(self._stream(stream) for stream in streams)
         parts = self._parts
-        replay = None if after is None else StoredReplay(parts.store, after, chosen, parts.store_writer.flush)
+        replay = (
+            None
+            if after is None
+            else StoredReplay(
+                parts.store,
+                after,
+                chosen,
+                parts.store_writer.flush,
+                new_since_ms=None if after.life == parts.hub.life else self._started_ms,
+            )
+        )
         return parts.hub.subscribe(chosen, forming=forming, replay=replay)
 
     async def history(
@@ -235,7 +247,7 @@ async def open_feed(
             interest=Interest(limits, used_clock, journal.parked, carriers(chosen)),
             store=used_store,
             store_writer=writer,
-            hub=Hub(chosen.subscriber),
+            hub=Hub(chosen.subscriber, life=used_rng.getrandbits(48)),
             journal=journal,
         )
         feed = Feed(parts, clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from candleactors.actors.delivery import Delivery
 from candleactors.actors.hub import Hub
+from candleactors.actors.replay import StoredReplay
 from candleactors.actors.subscription import Subscription
 from candleactors.errors import FeedClosed, StoreUnavailable, SubscriberLagged
 from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
@@ -57,6 +59,26 @@ class Stored:
         return [(event.stream, event) for event in page]
 
 
+class RowStore:
+    """A store of one stream, as far as a replay reads it."""
+
+    def __init__(self, rows: list[Candle]) -> None:
+        self._rows = rows
+
+    async def candles(
+        self, stream: Stream, start_ms: int, end_ms: int | None = None, limit: int | None = None
+    ) -> list[Candle]:
+        return [row for row in self._rows if start_ms <= row.open_time_ms <= (end_ms or row.open_time_ms)]
+
+    async def gaps(self, stream: Stream) -> list[Gap]:
+        return []
+
+
+async def read_some(subscription: Subscription, count: int) -> list[Event]:
+    """Read so many events."""
+    return [await anext(subscription) for _ in range(count)]
+
+
 async def read_all(subscription: Subscription) -> list[Event]:
     """Read to the end of the feed."""
     return [event async for event in subscription]
@@ -100,6 +122,47 @@ async def test_cut_off_in_a_replay_the_cursor_names_what_was_not_replayed_yet() 
     with pytest.raises(SubscriberLagged) as caught:
         await subscription.batch()
     assert caught.value.cursor == Cursor({BTC: 60_000, ETH: 0}, missed)
+
+
+async def test_a_cursor_names_the_revisions_that_were_not_read_yet() -> None:
+    subscription = Subscription(None, SubscriberSettings(), life=5)
+    subscription.offer(delivery(candle(1), candle(2)))
+    assert await anext(subscription) == candle(1)
+    subscription.offer(delivery(revision(1), candle(3), revision(2)))
+    # That of the second candle is not missing: whoever resumes is given the candle as it is then.
+    assert subscription.cursor == Cursor({BTC: 60_000}, ((BTC, 60_000),), life=5)
+    assert await read_some(subscription, 4) == [candle(2), revision(1), candle(3), revision(2)]
+    assert subscription.cursor == Cursor({BTC: 180_000}, life=5)
+
+
+async def test_what_an_earlier_feed_did_not_store_is_told_again_as_a_revision() -> None:
+    stored = Stored(Cursor({BTC: 180_000}, life=1), [candle(4)])
+    subscription = Subscription(None, SubscriberSettings(), replay=stored, life=2)
+    subscription.offer(delivery(candle(3), candle(4), candle(5)))
+    assert await read_some(subscription, 3) == [candle(4), revision(3), candle(5)]
+
+
+async def test_a_gap_leaves_out_what_an_earlier_feed_delivered() -> None:
+    stored = Stored(Cursor({BTC: 180_000}, life=1))
+    subscription = Subscription(None, SubscriberSettings(), replay=stored, life=2)
+    subscription.offer(delivery(gap(2, 5), gap(6, 6)))
+    assert await read_some(subscription, 2) == [gap(4, 5), gap(6, 6)]
+
+
+async def test_a_reader_of_an_earlier_feed_is_told_revisions_and_what_was_fetched_anew() -> None:
+    frame = BTC.timeframe
+    rows = [candle(n).replace(revision=n == 130, received_ms=7 if n == 149 else 3) for n in (20, 130, 149, 150, 151)]
+
+    async def flush() -> None:
+        await trio.lowlevel.checkpoint()
+
+    for new_since_ms, again in ((None, []), (5, [130, 149])):
+        store = RowStore(rows)
+        replay = StoredReplay(cast(Any, store), Cursor({BTC: 150 * 60_000}), None, flush, new_since_ms=new_since_ms)
+        events = [event for _, event in [pair for _ in range(3) for pair in await replay.batch()]]
+        assert [e.candle.open_time_ms // frame.nominal_ms for e in events if isinstance(e, Revision)] == again
+        assert all(e.candle.revision == 1 for e in events if isinstance(e, Revision))
+        assert events[-1] == rows[-1]
 
 
 async def test_the_end_of_the_feed_breaks_a_replay_off() -> None:

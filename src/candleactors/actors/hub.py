@@ -24,7 +24,9 @@ class Hub:
     so they are cut off and resume from the store.
     """
 
-    def __init__(self, settings: SubscriberSettings) -> None:
+    def __init__(self, settings: SubscriberSettings, life: int = 0) -> None:
+        """`life` is what the readers' cursors say of the feed they are from; another one for each feed."""
+        self.life = life
         self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
         self._settings = settings
         self._subscriptions: WeakSet[Subscription] = WeakSet()
@@ -52,7 +54,7 @@ class Hub:
         self, streams: Iterable[Stream] | None, *, forming: bool = False, replay: Replay | None = None
     ) -> Subscription:
         """Return a subscription that receives everything delivered from now on."""
-        subscription = Subscription(streams, self._settings, forming=forming, replay=replay)
+        subscription = Subscription(streams, self._settings, forming=forming, replay=replay, life=self.life)
         self._subscriptions.add(subscription)
         self.forming_version += forming
         return subscription

@@ -5,21 +5,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
-from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream
+from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Stream
 from candleactors.stores.base import Store
 
 PAGE = 1_000
+_RETOLD_MS = 2 * HOUR_MS
+_RETOLD_CANDLES = 3
 
 
 class StoredReplay:
     """Reads the store from `cursor` on, page by page; see `candleactors.actors.subscription.Replay`.
 
     `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
-    not replayed. Raises `StoreUnavailable`, and goes on where it stood when asked again.
+    not replayed. If the cursor is another feed's, `new_since_ms` is when this one began: then of the candles shortly
+    before it those are told again, as revisions, that were revised, and may never have been told so, or were fetched
+    anew, and may be others now. Raises `StoreUnavailable`, and goes on where it stood when asked again.
     """
 
     def __init__(
-        self, store: Store, cursor: Cursor, streams: Iterable[Stream] | None, flush: Callable[[], Awaitable[None]]
+        self,
+        store: Store,
+        cursor: Cursor,
+        streams: Iterable[Stream] | None,
+        flush: Callable[[], Awaitable[None]],
+        *,
+        new_since_ms: int | None = None,
     ) -> None:
         self.cursor = cursor
         wanted = None if streams is None else frozenset(streams)
@@ -27,6 +37,8 @@ class StoredReplay:
         self._flush: Callable[[], Awaitable[None]] | None = flush
         self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
         self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
+        self._new_since_ms = new_since_ms
+        self._retold = deque(() if new_since_ms is None else self._after)
 
     async def batch(self) -> list[tuple[Stream, Event]]:
         """Return the next page, in order per stream; an empty list at the end."""
@@ -36,14 +48,28 @@ class StoredReplay:
         if self._revised:
             events: list[tuple[Stream, Event]] = []
             for stream, open_ms in self._revised:
-                events += [(stream, Revision(candle)) for candle in await self._store.candles(stream, open_ms, open_ms)]
+                events += [(stream, retold(each)) for each in await self._store.candles(stream, open_ms, open_ms)]
             self._revised = []
             if events:
                 return events
+        while self._retold:
+            if again := await self._retell(*self._retold[0]):
+                return again
         while self._after:
             if page := await self._page(*self._after[0]):
                 return page
         return []
+
+    async def _retell(self, stream: Stream, last_ms: int) -> list[tuple[Stream, Event]]:
+        first_ms = last_ms - max(_RETOLD_MS, _RETOLD_CANDLES * stream.timeframe.nominal_ms)
+        candles = await self._store.candles(stream, first_ms, last_ms)
+        self._retold.popleft()
+        assert self._new_since_ms is not None, "nothing is told again to a reader of this feed"
+        return [
+            (stream, retold(candle))
+            for candle in candles
+            if candle.closed and (candle.revision or candle.received_ms >= self._new_since_ms)
+        ]
 
     async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:
         candles = await self._store.candles(stream, after_ms + 1, limit=PAGE)
@@ -61,3 +87,9 @@ class StoredReplay:
             self._after[0] = (stream, until_ms)
         found.sort(key=lambda event: event.first_open_ms if isinstance(event, Gap) else event.open_time_ms)
         return [(stream, event) for event in found]
+
+
+def retold(candle: Candle) -> Revision:
+    """Return the revision that tells a reader what it may have been told before."""
+    # What died with an earlier feed before it was stored may have been a revision already.
+    return Revision(candle if candle.revision else candle.replace(revision=1))

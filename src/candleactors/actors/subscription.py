@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Protocol
 
 import trio
+from attrs import evolve
 
 from candleactors.actors.delivery import Delivery, Forming
+from candleactors.actors.replay import retold
 from candleactors.errors import FeedClosed, MalformedMessage, SubscriberLagged
 from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream
 from candleactors.settings import SubscriberSettings
@@ -47,17 +49,21 @@ class Subscription:
         *,
         forming: bool = False,
         replay: Replay | None = None,
+        life: int = 0,
     ) -> None:
-        """`streams` selects, ``None`` takes all."""
-        self._streams = None if streams is None else frozenset(streams)
+        """`streams` selects, ``None`` takes all. `life` is what cursors say of the feed they are from."""
+        self._streams = None if streams is None else dict.fromkeys(streams)  # unlike a set, always in the same order
         self._settings = settings
         self._wants_forming = forming
+        self._life = life
         self._replay = replay
         self._events: deque[tuple[Stream, Event]] = deque()
         self._forming: dict[Stream, Forming] = {}
         self._forming_at_s = -math.inf
         # Where the reader stands: also at streams that a replay has not come to yet.
-        self._given: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
+        self._began_after: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
+        self._is_foreign = replay is not None and replay.cursor.life != life
+        self._given = dict(self._began_after)
         self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
         self._replaying: trio.CancelScope | None = None
         self._ready: deque[Event] = deque()  # taken by `batch` for the iterator, not yet yielded
@@ -96,11 +102,13 @@ class Subscription:
         after = dict(self._given)
         for stream, first_ms in self._lost_first.items():
             after.setdefault(stream, stream.timeframe.previous_open(first_ms))
-        missed = dict.fromkeys(self._owed) | self._lost_revisions
+        waiting = (*self._ready, *(event for _, event in self._events))
+        revised = [(e.stream, e.candle.open_time_ms) for e in waiting if isinstance(e, Revision)]
+        missed = dict.fromkeys((*self._owed, *self._lost_revisions, *revised))
         for event in reversed(self._ready):
             if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
                 after[event.stream] = event.stream.timeframe.previous_open(_first(event))
-        return Cursor(after, tuple(key for key in missed if key[1] <= after.get(key[0], -1)))
+        return Cursor(after, tuple(key for key in missed if key[1] <= after.get(key[0], -1)), self._life)
 
     async def batch(self) -> list[Event]:
         """Return everything that is ready, at least one event, waiting for the first. A checkpoint.
@@ -174,8 +182,8 @@ class Subscription:
             if streams is None:
                 forming.update(delivery.forming)
             else:
-                for stream in delivery.forming.keys() & streams:
-                    forming[stream] = delivery.forming[stream]
+                fewer, others = sorted((streams.keys(), delivery.forming.keys()), key=len)
+                forming.update((stream, delivery.forming[stream]) for stream in fewer if stream in others)
         if events or (forming and self._asleep_until_s > self._forming_due_s()):
             self._wake.set()
 
@@ -206,7 +214,7 @@ class Subscription:
                 self._owed = ()
                 if not stored:
                     self._replay = None
-                return [event for stream, event in stored if self._is_news(stream, event)]
+                return [news for stream, event in stored if (news := self._news(stream, event)) is not None]
         # What is live would leave a hole behind what was replayed.
         self._replay = None
         self._events.clear()
@@ -217,8 +225,8 @@ class Subscription:
         ready: list[Event] = []
         while self._events:
             stream, event = self._events.popleft()
-            if self._is_news(stream, event):
-                ready.append(event)
+            if (news := self._news(stream, event)) is not None:
+                ready.append(news)
         if self._forming and (now_s := trio.current_time()) >= self._forming_due_s():
             self._forming_at_s = now_s
             forming, self._forming = self._forming, {}
@@ -232,15 +240,19 @@ class Subscription:
                         ready.append(candle)
         return ready
 
-    def _is_news(self, stream: Stream, event: Event) -> bool:
-        """Whether `event` was not replayed already; notes the reader's new position."""
+    def _news(self, stream: Stream, event: Event) -> Event | None:
+        """Return what the reader was not given yet of `event`, if anything; notes the reader's new position."""
         if isinstance(event, Revision):
-            return True
-        position = _position(event)
-        if position <= self._given.get(stream, -1):
-            return False
+            return event
+        position, given = _position(event), self._given.get(stream, -1)
+        if position <= given:
+            is_refetched = self._is_foreign and position <= self._began_after.get(stream, -1)
+            return retold(event) if is_refetched and isinstance(event, Candle) else None
         self._given[stream] = position
-        return True
+        if isinstance(event, Gap) and event.first_open_ms <= given:
+            # An earlier feed died before it could store what it had delivered, and this one could not fetch it.
+            return evolve(event, first_open_ms=stream.timeframe.next_open(given))
+        return event
 
     def _cut_off(self, events: list[tuple[Stream, Event]]) -> None:
         for stream, event in (*self._events, *events):

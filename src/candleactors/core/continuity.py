@@ -16,11 +16,11 @@ from attrs import define, frozen
 
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.passed_over import PassedOver
-from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
+from candleactors.model import HOUR_MS, Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
 _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restarted
-_REMEMBERED_MS = 900_000
+_REMEMBERED_MS = HOUR_MS
 _MIN_REMEMBERED = 4
 _MAX_REMEMBERED = 180
 _FIRST_VERIFY_S = 60.0

@@ -14,8 +14,11 @@ class Cursor:
     """Where a subscriber stands: pass it as ``after=`` to ``feed.candles`` to go on from there without loss.
 
     `after` maps each stream to the open time (ms) of the last closed candle or gap the subscriber was given. `revised`
-    lists the revisions it was not given of candles up to there, as stream and open time.
+    lists the revisions it was not given of candles up to there, as stream and open time. `life` names the feed that it
+    is from. Another one, as after a restart, cannot know what was told of the candles shortly before, so those that
+    were revised or had to be fetched again come as revisions, told before or not.
     """
 
     after: Mapping[Stream, int] = field(factory=dict)
     revised: tuple[tuple[Stream, int], ...] = ()
+    life: int = 0

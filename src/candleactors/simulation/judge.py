@@ -219,7 +219,8 @@ class Judge:
         return max(ledger.kept_from_ms, ledger.first_ms() or 0)
 
     def forget(self) -> None:
-        """Forget what is long past."""
+        """Forget what is long past, in peace, when nobody is still reading what was stored."""
+        self._resumed = False
         for stream, ledger in self._ledgers.items():
             before_ms = min(stream.timeframe.floor(self._now_ms() - _KEPT_MS), ledger.right_until_ms)
             ledger.said = {open_ms: each for open_ms, each in ledger.said.items() if open_ms >= before_ms}
@@ -232,13 +233,14 @@ class Judge:
             return
         if over_ms and (due := self._truth.native(stream, ledger.next_ms, over_ms)):
             yield f"{due[0].open_time_ms} and {len(due) - 1} later ones never came"
-        for open_ms in stream.timeframe.opens(max(first_ms, ledger.right_until_ms - _AGAIN_MS), ledger.next_ms):
+        again_ms = stream.timeframe.floor(max(0, ledger.right_until_ms - _AGAIN_MS))
+        for open_ms in stream.timeframe.opens(max(first_ms, again_ms), ledger.next_ms):
             candle = ledger.said.get(open_ms)
             expected = self._expected(stream, open_ms, since_ms)
             if candle is None:
                 if open_ms not in ledger.missing:
                     yield f"{open_ms} was lost"
-                elif expected is not None:
+                elif expected is not None and over_ms:
                     yield f"{open_ms} is still missing, and the venue has it"
             elif expected is None:
                 yield f"{open_ms} was told, and the venue has nothing"

@@ -45,7 +45,7 @@ CYCLE_S: Final = TROUBLE_S + PEACE_S
 _WARM_S: Final = 90.0
 """At the start nothing goes wrong for so long."""
 _LONGEST_S: Final = 240.0
-"""No trouble lasts longer. So everything that is corrected is looked at again: a quarter of an hour of candles is."""
+"""No trouble lasts longer. So everything that is corrected is looked at again: the last hour of candles is."""
 _STARTS_MS: Final = (
     1_709_163_030_000,  # half an hour before a leap day
     1_719_785_000_000,  # before a Monday that begins a month and a quarter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from candleactors.errors import StoreUnavailable, SubscriberLagged
+from candleactors.errors import FeedClosed, StoreUnavailable, SubscriberLagged
 from candleactors.feed import Feed
 from candleactors.model import Cursor, Stream
 from candleactors.simulation.judge import Judge
@@ -57,7 +57,10 @@ class Reader:
         """Read until the feed ends; return ``False`` where the reader has to resume."""
         if self._cursor is not None:
             self.judge.resume(self._cursor)
-        subscription = feed.candles(self._audience.streams, forming=self._audience.forming, after=self._cursor)
+        try:
+            subscription = feed.candles(self._audience.streams, forming=self._audience.forming, after=self._cursor)
+        except FeedClosed:
+            return True
         try:
             async for event in subscription:
                 if self._dead:
