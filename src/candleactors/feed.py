@@ -97,9 +97,9 @@ class Feed:
         """Return a subscription to `streams`, or to everything: closed candles, gaps and revisions, once, in order.
 
         `forming` adds forming candles, conflated. `after` resumes where an earlier subscription stood: what was missed
-        comes from the store first, without a seam; with an earlier feed's cursor, some revisions come again. Watching is
-        separate: this delivers what somebody watches. What is delivered from this call on is not missed, whenever the
-        reading begins. Does not block.
+        comes from the store first, without a seam; with an earlier feed's cursor, some revisions come again. Watching
+        is separate: this delivers what somebody watches. What is delivered from this call on is not missed, whenever
+        the reading begins. Does not block.
         """
         self._check_open()
         chosen = None if streams is None else tuple(self._stream(stream) for stream in streams)

@@ -44,6 +44,8 @@ A gap is looked for again after 5, 15, 60, 300 and 900 seconds, and a stream tha
 CYCLE_S: Final = TROUBLE_S + PEACE_S
 _WARM_S: Final = 90.0
 """At the start nothing goes wrong for so long."""
+_WITH_SECONDS: Final = 4
+"""So many symbols, where they are watched in 1s: these cost sixty times as much."""
 _LONGEST_S: Final = 240.0
 """No trouble lasts longer. So everything that is corrected is looked at again: the last hour of candles is."""
 _STARTS_MS: Final = (
@@ -195,6 +197,8 @@ def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int) -> dict[st
         chosen = names[number :: len(shape)] or names[:1]
         derived = rng.sample(_DERIVED, rng.randrange(1, 6))
         natives = (Timeframe("1m"), *(Timeframe("5m"),) * (rng.random() < 0.2))
+        if Timeframe("1s") in RULES[venue].timeframes and rng.random() < 0.15:
+            natives, chosen = (Timeframe("1s"), *natives), chosen[:_WITH_SECONDS]
         venues[venue] = VenueSettings(
             symbols=tuple(chosen),
             timeframes=natives,
@@ -236,6 +240,8 @@ class _Drawer:
             **dict.fromkeys(("watch", "unwatch"), 3.0),
             "dawdle": 3.0,
         }
+        if any(Timeframe("1s") in venue.timeframes for venue in venues.values()):
+            del self._makers["correction"]  # of seconds, only those of the last three minutes are looked at again
 
     def acts(self, troubles: tuple[tuple[float, float], ...]) -> tuple[Act, ...]:
         """Return the acts of all `troubles`, ascending."""
