@@ -28,7 +28,10 @@ class Strike:
 
 @frozen
 class Kill:
-    """The process dies, `rounds` of the scheduler after `at_s`, and is started again `down_s` later."""
+    """The process dies and is started again `down_s` later.
+
+    With `rounds`, it dies so many rounds of the scheduler after the next candle was closed, if one is within a second.
+    """
 
     at_s: float = field(validator=ge(0))
     down_s: float = field(validator=ge(0))
@@ -47,7 +50,7 @@ class Restart:
 
 @frozen
 class Crash:
-    """The actors of this name fail, `rounds` of the scheduler after `at_s`; their supervisors restart them."""
+    """The actors of this name fail, and their supervisors restart them; `rounds` as for `Kill`."""
 
     at_s: float = field(validator=ge(0))
     actor: str

@@ -61,8 +61,6 @@ _CODES: Final = {
     FaultKind.REST_ERROR: (500, 502, 503, 504),
     FaultKind.CLOSE: (1001, 1001, 1008, 1011, 1000),
 }
-_UNDER_WAY_S: Final = (0.002, 0.002, 0.007)
-"""So long after the turn of a minute closed candles are on their way; the last is for connections that coalesce."""
 _NAMES_A_SYMBOL: Final = frozenset((FaultKind.CORRECTION, FaultKind.HALT))
 
 
@@ -149,7 +147,8 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     )
     cycles = max(1, round(scale.days * 86_400 / CYCLE_S))
     troubles = tuple((cycle * CYCLE_S + _WARM_S, cycle * CYCLE_S + TROUBLE_S) for cycle in range(cycles))
-    readers = (Audience(), Audience(), Audience(tuple(rng.sample(_streams(venues), 5)), forming=True))
+    streams = _streams(venues)
+    readers = (Audience(), Audience(), Audience(tuple(rng.sample(streams, min(5, len(streams)))), forming=True))
     acts = _Drawer(rng, venues, symbols, len(readers), scale, start_ms).acts(troubles)
     return Plan(seed, start_ms, settings, symbols, acts, troubles, PEACE_S, readers)
 
@@ -268,15 +267,15 @@ class _Drawer:
         duration_s = min(rng.choice((rng.uniform(0.1, 5), rng.uniform(1, 40), rng.uniform(30, 150))), _LONGEST_S)
         if rng.random() < 0.3:  # at the turn of a minute, where candles close
             at_s = self._minute_s + 60 * round((at_s - self._minute_s) / 60) + rng.uniform(-1, 2)
-        if name in ("kill", "crash") and rng.random() < 0.7:  # or else nothing is ever under way
-            at_s = self._minute_s + 60 * round((at_s - self._minute_s) / 60) + rng.choice(_UNDER_WAY_S)
+        if name in ("kill", "crash") and rng.random() < 0.7:  # else nothing is under way
+            at_s = self._minute_s + 60 * round((at_s - self._minute_s) / 60) - 0.5
         match name:
             case "kill":
-                return Kill(at_s, rng.choice((0.0, 3.0, rng.uniform(0, 200))), rng.randrange(60))
+                return Kill(at_s, rng.choice((0.0, 3.0, rng.uniform(0, 200))), rng.randrange(16))
             case "restart":
                 return Restart(at_s, rng.choice((0.0, rng.uniform(0, 200))))
             case "crash":
-                return Crash(at_s, rng.choice(ACTORS), rng.randrange(60))
+                return Crash(at_s, rng.choice(ACTORS), rng.randrange(16))
             case "clock-step":
                 return ClockStep(at_s, rng.choice((-1, 1)) * rng.choice((0.5, 5.0, 90.0, 4_000.0)))
             case "stall":

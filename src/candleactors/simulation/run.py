@@ -6,6 +6,7 @@ import math
 import random
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -40,7 +41,7 @@ from candleactors.simulation.outcome import Breach, Outcome
 from candleactors.simulation.peace import unsettled
 from candleactors.simulation.plan import RULES, Audience, Plan
 from candleactors.simulation.reader import Reader
-from candleactors.simulation.scheduler import SteppedClock, run_virtual, virtual_clock
+from candleactors.simulation.scheduler import SteppedClock, run_virtual, virtual_clock, wait_for
 from candleactors.simulation.trace import Trace
 from candleactors.simulation.truth import Truth
 from candleactors.transport.network import MemoryNetwork
@@ -50,6 +51,7 @@ SETTLE_S: Final = 45.0
 _LOOK_EVERY_S: Final = 60.0
 _IN_TIME_MS: Final = 12_000
 """What was over so long ago has to be there, in peace."""
+_MOMENT_S: Final = 1.0
 _STALE_FOR_MS: Final = 180_000
 _OWNER: Final = "host"
 
@@ -185,12 +187,21 @@ class Simulation:
             act = self._due.pop(0)
             await trio.sleep_until(act.at_s)
             if isinstance(act, Kill | Crash):
+                if act.rounds:
+                    before = self._closes()
+                    await wait_for(partial(self._closed_since, before), _MOMENT_S)
                 for _ in range(act.rounds):
                     await trio.lowlevel.checkpoint()
             if self._happens(act):
                 self._trace.note("act", str(act))
                 if not isinstance(act, Strike):
                     self.outcome.faults[act.name] += 1
+
+    def _closes(self) -> int:
+        return sum(simulator.counters.closes_pushed for simulator in self._simulators.values())
+
+    def _closed_since(self, before: int) -> bool:
+        return self._closes() > before
 
     def _happens(self, act: Act) -> bool:
         """Let `act` happen; say whether it could."""

@@ -35,6 +35,27 @@ def virtual_clock() -> MockClock:
     return cast(MockClock, clock)
 
 
+async def wait_for(condition: Callable[[], bool], at_most_s: float) -> None:
+    """Return as soon as `condition` is met, in the midst of what meets it, or `at_most_s` later.
+
+    Virtual time stands still while messages go from task to task: whoever sleeps never sees any of them on its way.
+    """
+    met = trio.Event()
+
+    class Look(trio.abc.Instrument):
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:
+            if not met.is_set() and condition():
+                met.set()
+
+    look = Look()
+    trio.lowlevel.add_instrument(look)
+    try:
+        with trio.move_on_after(at_most_s):
+            await met.wait()
+    finally:
+        trio.lowlevel.remove_instrument(look)
+
+
 @define
 class SteppedClock:
     """A wall clock on Trio's clock that can be set; see `candleactors.transport.clock.Clock`."""
