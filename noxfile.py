@@ -42,6 +42,13 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def sim(session: nox.Session) -> None:
+    """Simulate feeds in trouble: ``-- --seeds 1:9 --days 1``; arguments go to ``python -m candleactors.simulation``."""
+    session.install(".")
+    session.run("python", "-m", "candleactors.simulation", *session.posargs)
+
+
+@nox.session
 def explore(session: nox.Session) -> None:
     """Run the tests with examples nobody has seen; arguments after ``--`` go to pytest."""
     session.install(".[test,truth]")

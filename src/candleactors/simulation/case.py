@@ -42,6 +42,8 @@ class Case:
     def narrowed(self, acts: Iterable[int], cycles: tuple[int, int]) -> Case:
         """Return a part of this one, its acts and times of trouble counted in `plan`."""
         numbers = self.numbers()
+        if self.cycles is None and cycles == (0, len(self.whole().troubles)):
+            return evolve(self, acts=tuple(acts))
         before = self.cycles[0] if self.cycles else 0
         chosen = tuple(numbers[number - 1] for number in acts)
         return evolve(self, acts=chosen, cycles=(before + cycles[0], before + cycles[1]))
@@ -58,8 +60,28 @@ class Case:
         if self.cycles is not None:
             words.append(f"--cycles {self.cycles[0]}:{self.cycles[1]}")
         if self.acts is not None:
-            words.append(f"--acts {','.join(map(str, self.acts)) or 'none'}")
+            words.append(f"--acts {written(self.acts)}")
         return " ".join(words)
+
+
+def written(numbers: Iterable[int]) -> str:
+    """Return ascending numbers as ``3,17-20``, no numbers as ``none``."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs) or "none"
+
+
+def parsed(text: str) -> tuple[int, ...]:
+    """Return the numbers that `written` writes so; raises `ValueError`."""
+    numbers: list[int] = []
+    for each in text.split(",") if text != "none" else ():
+        first, dash, last = each.partition("-")
+        numbers += range(int(first), (int(last) if dash else int(first)) + 1)
+    return tuple(numbers)
 
 
 def part(plan: Plan, acts: tuple[int, ...], first: int, until: int) -> Plan:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from candleactors.simulation.case import PROGRAM, Case
+from candleactors.simulation.case import PROGRAM, Case, parsed
 from candleactors.simulation.outcome import Outcome
 from candleactors.simulation.plan import Plan, Scale
 from candleactors.simulation.shrink import MOST_RUNS, Shrinking
 from candleactors.simulation.tally import Tally, progress
-from candleactors.simulation.timeline import clock, readable, spelled, utc
+from candleactors.simulation.timeline import clock, described, readable, spelled, utc
 from candleactors.simulation.workers import Workers
 
 _CYCLE_DAYS = Scale().days
@@ -36,15 +36,15 @@ def _as_range(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 
 def _as_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Return the numbers in ``3,17,20``; a callback of click."""
+    """Return the numbers in ``3,17-20``; a callback of click."""
     if value is None:
         return None
     try:
-        numbers = tuple(int(each) for each in value.split(",")) if value != "none" else ()
+        numbers = parsed(value)
     except ValueError:
         numbers = (0,)
     if min(numbers, default=1) < 1:
-        raise click.BadParameter(f'"{value}" are no numbers of acts; write 3,17,20 or none', ctx, param)
+        raise click.BadParameter(f'"{value}" are no numbers of acts; write 3,17-20 or none', ctx, param)
     return numbers
 
 
@@ -64,7 +64,7 @@ def _as_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option("--calm", multiple=True, help="Leave out the acts of this name, such as kill; may be repeated.")
 @click.option("--cycles", callback=_as_range, help="Only these times of trouble, from 0 on: A:B, or one.")
-@click.option("--acts", callback=_as_numbers, help="Only these acts, by their numbers: 3,17,20, or none.")
+@click.option("--acts", callback=_as_numbers, help="Only these acts, by their numbers: 3,17-20, or none.")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Processes. [default: one a core]")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Start no seed after so long in real time.")
 @click.option("--timeline", is_flag=True, help="Print everything that happens with a single seed.")
@@ -184,7 +184,7 @@ def _shrink(workers: Workers, case: Case, outcome: Outcome, most_runs: int) -> N
         smallest = case.narrowed(shrinking.acts, shrinking.cycles)
         click.echo(f"seed {case.seed} still fails with {len(shrinking.acts)} acts:")
         for number, act in zip(smallest.numbers(), shrinking.plan.acts, strict=True):
-            click.echo(f"  {number:>5}  {clock(act.at_s)}  {act}")
+            click.echo(f"  {number:>5}  {clock(act.at_s)}  {described(act)}")
         click.echo("in this way: " + spelled(str(shrinking.outcome.breaches[0])))
         click.echo(f"replay: {smallest.command()} --timeline")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
@@ -13,7 +14,7 @@ from candleactors.simulation.run import run as run_plan
 
 Run: TypeAlias = Callable[[Plan], Outcome]
 
-MOST_RUNS: Final = 150
+MOST_RUNS: Final = 200
 _STREAM: Final = re.compile(r"[\w-]+:[^\s:]+:[^\s:,]+")
 _NUMBERS: Final = re.compile(r"[-+]?\d[\d.E+-]*( [-+]?\d[\d.E+-]*)*")
 
@@ -46,6 +47,7 @@ class Shrinking:
         """Shrink until no act can be spared, or nothing more may be run. Blocks."""
         self._end_at_breach()
         self._begin_late()
+        self._without_kinds()
         # Large pieces first; then whatever can be spared alone, until nothing can.
         size = max(1, len(self.acts) // 2)
         while True:
@@ -74,6 +76,12 @@ class Shrinking:
     def _within(self, first: int) -> list[int]:
         since_s = self._whole.troubles[first - 1][1] + self._whole.peace_s
         return [number for number in self.acts if self._whole.acts[number - 1].at_s >= since_s]
+
+    def _without_kinds(self) -> None:
+        """Try without all acts of each name, the most frequent ones first."""
+        names = Counter(self._whole.acts[number - 1].name for number in self.acts)
+        for name, _ in names.most_common():
+            self._try([number for number in self.acts if self._whole.acts[number - 1].name != name], self.cycles)
 
     def _without_pieces(self, size: int) -> bool:
         """Try without each piece of `size` acts, the last one first; say whether any could be spared."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
+
+from attrs import fields
+
+from candleactors.simulation.acts import Act, Strike
 
 _INSTANT: Final = re.compile(r"(?<!\d)(?<!\d\.)1[67]\d{11}(?!\d|\.\d)")
 """Milliseconds since 1970, as the traces have them: 2020 to 2033."""
@@ -40,6 +44,21 @@ def readable(line: str, start_ms: int) -> str:
     at_s = float(at)
     moment = datetime.fromtimestamp(start_ms / 1000 + at_s, UTC)
     return f"{clock(at_s)}  {moment:%m-%d %H:%M:%S}Z  {kind:<10} {spelled(''.join(text))}".rstrip()
+
+
+def described(act: Act) -> str:
+    """Return what an act is, without when it happens and what is as always."""
+    words = [act.name]
+    values: list[Any] = [act]
+    if isinstance(act, Strike):
+        words.append(act.venue)
+        values.append(act.fault)
+    for value in values:
+        for each in fields(type(value)):
+            said = getattr(value, each.name)
+            if each.name not in ("at_s", "name", "kind", "venue", "fault") and said != each.default:
+                words.append(f"{each.name}={round(said, 3) if isinstance(said, float) else said}")
+    return " ".join(words)
 
 
 def course(lines: Sequence[str], place: int) -> tuple[str, ...]:

@@ -41,6 +41,11 @@ class Workers:
         # Theirs too: those who are ended at once leave their simulated disks behind.
         self._folder = tempfile.TemporaryDirectory(prefix="candleactors-")
 
+    @property
+    def processes(self) -> list[BaseProcess]:
+        """Those that were started so far."""
+        return [worker.process for worker in self._all]
+
     def __enter__(self) -> Self:
         return self
 

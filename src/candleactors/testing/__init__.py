@@ -6,6 +6,8 @@
   candle contract as a check, `contract_breaches`.
 - A feed in a simulated world and in virtual time: `open_simulated_feed`, `run_simulated`, `SimulatedFeed`; with
   pytest, the fixture ``simulated_feed``.
+- The simulation that this project proves itself with: `simulate` for a seed of it, its `Outcome` and
+  `SimulationFailed`; the strategies `plans` and `acts` for small ones. See docs/simulation.md.
 
 See docs/testing.md.
 """
@@ -20,18 +22,24 @@ if TYPE_CHECKING:
     from candleactors.testing.reference import final_candles, reference_from_trades, reference_resample
     from candleactors.testing.simulation import SimulatedFeed, open_simulated_feed, run_simulated
     from candleactors.testing.strategies import (
+        acts,
         arrivals,
         candle_runs,
         candles,
         gappy_runs,
         open_times,
+        plans,
         revised_runs,
         timeframes,
         trades,
     )
+    from candleactors.testing.trouble import Outcome, SimulationFailed, simulate
 
 __all__ = [
+    "Outcome",
     "SimulatedFeed",
+    "SimulationFailed",
+    "acts",
     "arrivals",
     "candle_runs",
     "candles",
@@ -40,10 +48,12 @@ __all__ = [
     "gappy_runs",
     "open_simulated_feed",
     "open_times",
+    "plans",
     "reference_from_trades",
     "reference_resample",
     "revised_runs",
     "run_simulated",
+    "simulate",
     "timeframes",
     "trades",
 ]
@@ -51,6 +61,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("final_candles", "reference_from_trades", "reference_resample"), "reference"),
     **dict.fromkeys(("SimulatedFeed", "open_simulated_feed", "run_simulated"), "simulation"),
+    **dict.fromkeys(("Outcome", "SimulationFailed", "simulate"), "trouble"),
     "contract_breaches": "contract",
 }
 
