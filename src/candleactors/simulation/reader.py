@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from candleactors.actors.subscription import Subscription
 from candleactors.errors import FeedClosed, StoreUnavailable, SubscriberLagged
 from candleactors.feed import Feed
 from candleactors.model import Cursor, Stream
@@ -26,6 +27,7 @@ class Reader:
         self._audience = audience
         self._cursor: Cursor | None = None
         self._asleep_until_s = 0.0
+        self._subscription: Subscription | None = None
         self._scope = trio.CancelScope()
         self._dead = False
 
@@ -43,6 +45,8 @@ class Reader:
     def die(self) -> None:
         """Be given nothing more in this life: the process in which it reads is dead."""
         self._dead = True
+        if self._cursor is None and self._subscription is not None:
+            self._cursor = self._subscription.cursor  # before it moves on, past what nobody will have been given
         self._scope.cancel()
 
     def dawdle(self, duration_s: float) -> None:
@@ -61,6 +65,7 @@ class Reader:
             subscription = feed.candles(self._audience.streams, forming=self._audience.forming, after=self._cursor)
         except FeedClosed:
             return True
+        self._subscription = subscription
         try:
             async for event in subscription:
                 if self._dead:
@@ -75,12 +80,13 @@ class Reader:
             self._cursor = lagged.cursor
             return False
         except StoreUnavailable:
-            self._cursor = subscription.cursor
+            self._cursor = self._cursor or subscription.cursor
             await trio.sleep(_AGAIN_S)
             return False
         finally:
             # Also when cancelled: what was read is what the reader knows in its next life.
             if self._cursor is None:
                 self._cursor = subscription.cursor
+            self._subscription = None
             subscription.close()
         return True
