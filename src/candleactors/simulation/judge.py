@@ -13,8 +13,9 @@ from attrs import define, field
 from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Source, Stream
 from candleactors.simulation.truth import MINUTE, Expected, Truth
 
-_FORGIVEN_MS = HOUR_MS // 2
-"""So long after a correction, candles derived from the corrected one may have any of its values."""
+_FORGIVEN_MS = 3 * HOUR_MS
+"""So long after a correction, candles derived from the corrected one may have any of its values: while REST is out of
+reach, as after a ban, nobody tells of it."""
 _AGAIN_MS = 3 * HOUR_MS
 """What was right may have been revised since, but nothing so old."""
 _KEPT_MS = 8 * HOUR_MS
@@ -231,8 +232,8 @@ class Judge:
         first_ms = ledger.first_ms()
         if first_ms is None or ledger.next_ms is None:
             return
-        if over_ms and (due := self._truth.native(stream, ledger.next_ms, over_ms)):
-            yield f"{due[0].open_time_ms} and {len(due) - 1} later ones never came"
+        if over_ms and (due := self._due(stream, ledger.next_ms, over_ms)):
+            yield f"{due[0]} and {len(due) - 1} later ones never came"
         again_ms = stream.timeframe.floor(max(0, ledger.right_until_ms - _AGAIN_MS))
         for open_ms in stream.timeframe.opens(max(first_ms, again_ms), ledger.next_ms):
             candle = ledger.said.get(open_ms)
@@ -248,6 +249,16 @@ class Judge:
                 told = f"{_plain(candle.values())} without {candle.missing}"
                 real = f"{_plain(expected.values)} without {expected.missing}"
                 yield f"{open_ms} from {candle.source}: told is {told}, real is {real}"
+
+    def _due(self, stream: Stream, next_ms: int, over_ms: int) -> list[int]:
+        """Return the open times of what had to be told by now, from `next_ms` on."""
+        due = [row.open_time_ms for row in self._truth.native(stream, next_ms, over_ms)]
+        if due and not self._is_native(stream):
+            # Where minutes stop coming, as at a delisting, nobody knows that the last interval is over.
+            minutes = self._truth.native(Stream(stream.venue, stream.symbol, MINUTE), due[-1], over_ms)
+            if not minutes or minutes[-1].close_time_ms < stream.timeframe.close_ms(due[-1]):
+                del due[-1]
+        return due
 
     def _expected(self, stream: Stream, open_ms: int, since_ms: int) -> Expected | None:
         if self._is_native(stream):
