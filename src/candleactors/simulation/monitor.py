@@ -16,6 +16,8 @@ AUDITED_S: Final = 360.0
 """What an unanswered SUBSCRIBE left behind is found by the audit, every five minutes."""
 _MOST_TASKS: Final = 80
 _TASKS_PER_SHARD: Final = 30
+_TASKS_PER_CONNECTION: Final = 12
+"""On the venue's side, where one that is half-open goes on for minutes."""
 _EXCUSED: Final = frozenset(
     (
         "told_to_wait",  # what was under way when the venue told us
@@ -87,7 +89,8 @@ class Monitor:
 
     def _tasks(self, feed: Feed) -> None:
         shards = sum(len(status.connections) for status in feed.status().venues)
-        most = _MOST_TASKS + _TASKS_PER_SHARD * shards
+        connections = sum(simulator.counters.live for simulator in self._simulators.values())
+        most = _MOST_TASKS + _TASKS_PER_SHARD * shards + _TASKS_PER_CONNECTION * connections
         tasks = trio.lowlevel.current_statistics().tasks_living
         if tasks > most:
             self._on_breach("tasks", f"{tasks} tasks live, for {shards} shards; at most {most} are expected")
