@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from candleactors.model import Timeframe
 from candleactors.settings import RepairSettings, Settings, SubscriberSettings, SupervisionSettings, VenueSettings
 from candleactors.sim import Fault, FaultKind, SymbolSpec
-from candleactors.simulation.acts import Act, ClockStep, Dawdle, Kill, Restart, Stall, StoreTrouble, Strike
+from candleactors.simulation.acts import Act, ClockStep, Crash, Dawdle, Kill, Restart, Stall, StoreTrouble, Strike
+from candleactors.simulation.crash import ACTORS
 from candleactors.simulation.plan import Audience, Plan
 
 VENUE: Final = "binance-spot"
@@ -44,6 +45,7 @@ def acts(*, until_s: float = 300.0) -> st.SearchStrategy[Act]:
         st.builds(Dawdle, at_s, st.just(1), duration_s),
         st.builds(Stall, at_s, duration_s),
         st.builds(ClockStep, at_s, st.sampled_from((0.5, -0.5, 5.0, -5.0, 90.0, -90.0))),
+        st.builds(Crash, at_s, st.sampled_from(ACTORS), st.integers(0, 60)),
         st.builds(Restart, at_s, _seconds(0, LONGEST_S)),
         st.builds(Kill, at_s, _seconds(0, LONGEST_S), st.integers(0, 60)),
     )
@@ -72,7 +74,7 @@ def plans(draw: st.DrawFn, *, most_acts: int = 8, trouble_s: float = 300.0, peac
         venues={VENUE: venue},
         repair=RepairSettings(verify_interval_s=120.0, history=draw(st.sampled_from((0, 5))), deadline_s=10.0),
         subscriber=SubscriberSettings(max_pending=draw(st.sampled_from((10_000, 3)))),
-        supervision=SupervisionSettings(drain_s=5.0),
+        supervision=SupervisionSettings(drain_s=5.0, max_restarts=20),
     )
     return Plan(
         seed,
