@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import click
@@ -104,13 +105,16 @@ def command(
     Exit status: 0 nothing was wrong, 1 a seed failed, 2 wrong arguments, 130 interrupted.
     """
     scale = Scale(days=days, streams=streams, faults_per_hour=faults_per_hour, calm=frozenset(calm))
-    tried = [*range(*(seeds or ((0, 0) if fresh else (0, 1)))), *_unheard_of(fresh)]
+    unheard_of = [int.from_bytes(os.urandom(4), "big") for _ in range(fresh)]
+    given = range(*(seeds or ((0, 0) if fresh else (0, 1))))
+    # By turns: time may be up before all were run.
+    tried = [seed for pair in zip_longest(unheard_of, given) for seed in pair if seed is not None]
     if (timeline or acts is not None) and len(tried) != 1:
         raise click.UsageError("--timeline and --acts are for a single seed")
     cases = {seed: Case(seed, scale, acts, cycles) for seed in tried}
     _check(cases[tried[0]])
     if fresh:
-        click.echo(f"fresh seeds: {' '.join(map(str, tried[-fresh:]))}")
+        click.echo(f"fresh seeds: {' '.join(map(str, unheard_of))}")
     tally = Tally()
     status = 0
     try:
@@ -137,11 +141,6 @@ def command(
     if json_file is not None:
         json_file.write_text(json.dumps(tally.record(), indent=1), "utf-8")
     raise SystemExit(1 if tally.failed else status)
-
-
-def _unheard_of(count: int) -> Iterator[int]:
-    for _ in range(count):
-        yield int.from_bytes(os.urandom(4), "big")
 
 
 def _check(case: Case) -> None:

@@ -40,7 +40,7 @@ def acts(*, until_s: float = 300.0) -> st.SearchStrategy[Act]:
     at_s = _seconds(WARM_S, until_s - LONGEST_S)
     duration_s = _seconds(0.5, LONGEST_S)
     return st.one_of(
-        _strikes(at_s, duration_s),
+        *(_strikes(at_s, duration_s) for _ in range(4)),  # of so many kinds, and nearly all that there is
         st.builds(StoreTrouble, at_s, duration_s, st.sampled_from(("full", "unreadable", "slow", "unsure"))),
         st.builds(Dawdle, at_s, st.just(1), duration_s),
         st.builds(Stall, at_s, duration_s),
