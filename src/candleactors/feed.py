@@ -104,17 +104,12 @@ class Feed:
         self._check_open()
         chosen = None if streams is None else tuple(self._stream(stream) for stream in streams)
         parts = self._parts
-        replay = (
-            None
-            if after is None
-            else StoredReplay(
-                parts.store,
-                after,
-                chosen,
-                parts.store_writer.flush,
-                new_since_ms=None if after.life == parts.hub.life else self._started_ms,
-            )
-        )
+        replay = None
+        if after is not None:
+            known = parts.hub.missed(after)
+            new_since_ms = self._started_ms if known is None else None
+            flush = parts.store_writer.flush
+            replay = StoredReplay(parts.store, known or after, chosen, flush, new_since_ms=new_since_ms)
         return parts.hub.subscribe(chosen, forming=forming, replay=replay)
 
     async def history(

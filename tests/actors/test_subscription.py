@@ -274,5 +274,42 @@ async def test_a_hub_that_failed_in_the_middle_cuts_its_readers_off(autojump_clo
     await hub.run(context)
     with pytest.raises(SubscriberLagged) as caught:
         await readers[0].batch()
-    assert caught.value.cursor == Cursor({BTC: 120_000})
+    assert caught.value.cursor.after == {BTC: 120_000}
     assert readers[1].live, "nothing of it was for this reader"
+
+
+async def fanned_out(hub: Hub, *events: Event) -> None:
+    context = Context()
+    context.stopping.set()
+    await hub.mailbox.put(delivery(*events))
+    await hub.run(context)
+
+
+async def test_what_is_told_while_a_reader_is_away_is_known(autojump_clock: object) -> None:
+    hub = Hub(SubscriberSettings(), life=7)
+    await fanned_out(hub, candle(1), candle(2), revision(1))
+    reader = hub.subscribe(None)
+    await fanned_out(hub, candle(3), revision(2))
+    assert await read_some(reader, 2) == [candle(3), revision(2)]
+    cursor = reader.cursor
+    reader.close()
+    assert hub.missed(cursor) == cursor
+    await fanned_out(hub, revision(3), revision(3), candle(4), candle(6, ETH), candle(7, ETH), revision(4))
+    known = hub.missed(cursor)
+    assert known is not None
+    assert known.after == {BTC: 180_000, ETH: 300_000}, "a stream that began meanwhile is read from its beginning"
+    assert known.revised == ((BTC, 180_000),)
+
+
+async def test_what_another_feed_told_or_long_ago_is_not_known(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("candleactors.actors.hub._REVISIONS", 2)
+    hub = Hub(SubscriberSettings(), life=7)
+    assert hub.missed(Cursor({BTC: 0}, life=8)) is None
+    await fanned_out(hub, candle(1))
+    cursor = hub.subscribe(None).cursor
+    await fanned_out(hub, revision(1), revision(1))
+    assert hub.missed(cursor) is not None
+    await fanned_out(hub, revision(1))
+    assert hub.missed(cursor) is None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from weakref import WeakSet
+
+from attrs import evolve
 
 from candleactors.actors.child import ChildContext
 from candleactors.actors.delivery import Delivery
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.subscription import Replay, Subscription
-from candleactors.model import Stream
+from candleactors.model import Cursor, Gap, Revision, Stream
 from candleactors.settings import SubscriberSettings
 
 CAPACITY = 256
 """Deliveries waiting at most. The hub never waits for a reader, so it is only ever a few behind."""
+
+
+_REVISIONS = 10_000
+"""So many revisions back it is known what was told; readers who were away for longer are told more than they need."""
 
 
 class Hub:
@@ -35,6 +42,10 @@ class Hub:
         """Grows whenever there may be new readers of forming candles."""
         self.lagged = 0
         """Readers cut off so far."""
+        # What whoever was away has to be told of candles that the cursor stands behind, or of streams it does not name.
+        self._news = 0
+        self._revised: deque[tuple[int, Stream, int]] = deque(maxlen=_REVISIONS)
+        self._begun: dict[Stream, tuple[int, int]] = {}
 
     async def run(self, context: ChildContext) -> None:
         """Fan out until asked to stop, then what is left in the mailbox."""
@@ -55,9 +66,27 @@ class Hub:
     ) -> Subscription:
         """Return a subscription that receives everything delivered from now on."""
         subscription = Subscription(streams, self._settings, forming=forming, replay=replay, life=self.life)
+        subscription.news = self._news
         self._subscriptions.add(subscription)
         self.forming_version += forming
         return subscription
+
+    def missed(self, cursor: Cursor) -> Cursor | None:
+        """Return `cursor` with everything that was told since it was taken; ``None`` where that is not known."""
+        forgotten = self._revised[0][0] - 1 if len(self._revised) == _REVISIONS else 0
+        if cursor.life != self.life or cursor.news < forgotten:
+            return None
+        after = dict(cursor.after)
+        for stream, (number, first_ms) in self._begun.items():
+            if number > cursor.news:
+                after.setdefault(stream, stream.timeframe.previous_open(first_ms))
+        # What opened later is read as it is by then.
+        revised = [
+            (stream, open_ms)
+            for number, stream, open_ms in self._revised
+            if number > cursor.news and open_ms <= after.get(stream, -1)
+        ]
+        return evolve(cursor, after=after, revised=tuple(dict.fromkeys((*cursor.revised, *revised))))
 
     def wants_forming(self, stream: Stream) -> bool:
         """Whether somebody reads the forming candles of `stream`."""
@@ -74,10 +103,25 @@ class Hub:
         return sum(subscription.live for subscription in self._subscriptions)
 
     def _fan_out(self) -> None:
+        for delivery in self._in_hand:
+            self._note(delivery)
         for subscription in list(self._subscriptions):
             for delivery in self._in_hand:
                 subscription.offer(delivery)
+            subscription.news = self._news
             if not subscription.live:
                 self._subscriptions.discard(subscription)
                 self.lagged += subscription.lagged
         self._in_hand = []
+
+    def _note(self, delivery: Delivery) -> None:
+        for stream, event in delivery.events:
+            if isinstance(event, Revision):
+                self._news += 1
+                self._revised.append((self._news, stream, event.candle.open_time_ms))
+            elif stream not in self._begun:
+                self._news += 1
+                self._begun[stream] = (
+                    self._news,
+                    event.first_open_ms if isinstance(event, Gap) else event.open_time_ms,
+                )

@@ -62,7 +62,6 @@ class Subscription:
         self._forming_at_s = -math.inf
         # Where the reader stands: also at streams that a replay has not come to yet.
         self._began_after: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
-        self._is_foreign = replay is not None and replay.cursor.life != life
         self._given = dict(self._began_after)
         self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
         self._replaying: trio.CancelScope | None = None
@@ -74,6 +73,8 @@ class Subscription:
         self._lost_first: dict[Stream, int] = {}
         self._lost_revisions: dict[tuple[Stream, int], None] = {}
         self._ended = False
+        self.news = 0
+        """How much of what is told to readers that resume this one was offered; see `Cursor.news`."""
         self.malformed = 0
         """Forming candles that turned out to be impossible and were left out."""
 
@@ -108,7 +109,7 @@ class Subscription:
         for event in reversed(self._ready):
             if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
                 after[event.stream] = event.stream.timeframe.previous_open(_first(event))
-        return Cursor(after, tuple(key for key in missed if key[1] <= after.get(key[0], -1)), self._life)
+        return Cursor(after, tuple(key for key in missed if key[1] <= after.get(key[0], -1)), self._life, self.news)
 
     async def batch(self) -> list[Event]:
         """Return everything that is ready, at least one event, waiting for the first. A checkpoint.
@@ -246,7 +247,7 @@ class Subscription:
             return event
         position, given = _position(event), self._given.get(stream, -1)
         if position <= given:
-            is_refetched = self._is_foreign and position <= self._began_after.get(stream, -1)
+            is_refetched = position <= self._began_after.get(stream, -1)
             return retold(event) if is_refetched and isinstance(event, Candle) else None
         self._given[stream] = position
         if isinstance(event, Gap) and event.first_open_ms <= given:

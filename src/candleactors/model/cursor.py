@@ -15,10 +15,12 @@ class Cursor:
 
     `after` maps each stream to the open time (ms) of the last closed candle or gap the subscriber was given. `revised`
     lists the revisions it was not given of candles up to there, as stream and open time. `life` names the feed that it
-    is from. Another one, as after a restart, cannot know what was told of the candles shortly before, so those that
-    were revised or had to be fetched again come as revisions, told before or not.
+    is from, and `news` counts what that had told by then, so that it knows what it has told since. Another feed, as
+    after a restart, cannot know what was told of the candles shortly before, so those that were revised or had to be
+    fetched again come as revisions, told before or not.
     """
 
     after: Mapping[Stream, int] = field(factory=dict)
     revised: tuple[tuple[Stream, int], ...] = ()
     life: int = 0
+    news: int = 0
