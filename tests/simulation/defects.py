@@ -143,6 +143,7 @@ def _duplicate_taken_for_correction() -> Iterator[None]:
     "Delivers a closed candle as it comes, without a look at whether the one before it has come.",
     breach="leaves a hole",
     trouble=Trouble.REST,
+    within=5,
 )
 def _holes_ignored() -> Iterator[None]:
     def make(on_closed: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import trio
@@ -23,7 +24,6 @@ from candleactors.stores.base import Store
 
 CAPACITY = 256
 """Deliveries waiting at most; while there are so many, the sequencer waits."""
-_LOOK_EVERY_S = 0.25
 _WARM_AGAIN_S = 1.0  # after the store could not be read
 _TURN_S = 0.1  # of building, before what has come meanwhile is handed on
 _ROWS_AT_ONCE = 500  # to derive from before others have their turn
@@ -117,22 +117,22 @@ class Aggregator:
         self._in_hand: list[Delivery] = []
         self._outbox: Delivery | None = None
         self._postponed: dict[Stream, int] = {}
+        interest.listen(self.mailbox.interrupt)
 
     async def run(self, context: ChildContext) -> None:
         """Aggregate until asked to stop, then what is left in the mailbox."""
         if self._outbox is not None:
             await self._deliver(self._outbox)
         self._wanted, self._derivations, self._forming, self._cold, self._due = {}, {}, {}, {}, {}
-        versions, look_at_s, warm_at_s = self._reconcile((-1, -1)), trio.current_time() + _LOOK_EVERY_S, 0.0
+        versions, warm_at_s = self._reconcile((-1, -1)), 0.0
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
                 warming = bool(self._due) and trio.current_time() >= warm_at_s
-                self._in_hand += self.mailbox.take_all() if warming else await self.mailbox.drain(look_at_s)
+                wake_s = warm_at_s if self._due else math.inf
+                self._in_hand += self.mailbox.take_all() if warming else await self.mailbox.drain(wake_s)
                 now_s = trio.current_time()
-                if now_s >= look_at_s:
-                    look_at_s = now_s + _LOOK_EVERY_S
-                    versions = self._reconcile(versions)
+                versions = self._reconcile(versions)
                 await self._aggregate()
                 if self._due and now_s >= warm_at_s and not await self._warm_up(now_s + _TURN_S):
                     warm_at_s = now_s + _WARM_AGAIN_S

@@ -21,9 +21,9 @@ PARKED_S = 1800.0
 class Interest:
     """The feed's one `Registry`, and the news of its changes.
 
-    Changes are made and read synchronously, each in one piece. Who acts on them waits for a new `version` of its venue
-    and then looks at the whole desired state: a change missed is a change seen late, never one lost. The object
-    outlives the actor, which merely expires interests.
+    Changes are made and read synchronously, each in one piece. Who acts on them listens, or waits for a new `version`
+    of its venue, and then looks at the whole desired state: a change missed is a change seen late, never one lost. The
+    object outlives the actor, which merely expires interests.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Interest:
         self._clock = clock
         self._versions = dict.fromkeys(limits, 0)
         self._news = trio.Event()
+        self._listeners: list[Callable[[], None]] = []
         self._parked_until_s: dict[Stream, float] = {}
 
     async def run(self, context: ChildContext) -> None:
@@ -126,6 +127,10 @@ class Interest:
         """Return a number that grows with every change of what is wanted of a venue."""
         return self._versions[venue]
 
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called at every change, from within it; it must not block, nor change what is wanted."""
+        self._listeners.append(listener)
+
     async def newer(self, venue: str, version: int) -> int:
         """Wait until the venue's version differs from `version` and return it."""
         while self._versions[venue] == version:
@@ -139,3 +144,5 @@ class Interest:
         if changed:
             news, self._news = self._news, trio.Event()
             news.set()
+            for listener in self._listeners:
+                listener()

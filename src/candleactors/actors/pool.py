@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from candleactors.transport.clock import Clock
 
 CAPACITY = 64
 """Notices waiting at most; one that finds no room is repeated by the venue's close."""
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.5  # while a connection is on its way in or out
 _CONSOLIDATE_EVERY_S = 30.0
 _ROTATION_SPREAD = 0.1  # connections opened together do not end together
 
@@ -60,15 +61,15 @@ class Pool:
         self._sources = sources
         self._shard_spec = shard_spec
         self._lifetimes: dict[int, float] = {}
-        self._settled_since_s: dict[int, float] = {}
+        self._settled: dict[int, tuple[LiveConnection, float]] = {}  # with since when
+        interest.listen(self.mailbox.interrupt)
 
     async def run(self, context: ChildContext) -> None:
         """Reconcile until asked to stop. The shards themselves are stopped by their supervisor."""
-        version, consolidate_at_s = -1, self._clock.monotonic_s() + _CONSOLIDATE_EVERY_S
+        version, look_at_s, consolidate_at_s = -1, 0.0, self._clock.monotonic_s() + _CONSOLIDATE_EVERY_S
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
-                look_at_s = self._clock.monotonic_s() + _LOOK_EVERY_S
                 for notice in await self.mailbox.drain(look_at_s):
                     self._replace(notice.shard_id)
                 now_s = self._clock.monotonic_s()
@@ -80,6 +81,7 @@ class Pool:
                 if (current := self._interest.version(self._venue)) != version:
                     version = current
                     await self._reconcile()
+                look_at_s = min(self._next_look_s(now_s), consolidate_at_s)
 
     async def _reconcile(self) -> None:
         """Make the running shards those of the plan."""
@@ -95,17 +97,25 @@ class Pool:
                 self.shards[shard_id] = Shard(shard_id)
                 await sources.start_child(self._shard_spec(self.shards[shard_id]))
 
+    def _next_look_s(self, now_s: float) -> float:
+        """Return when there may be something to do, unless somebody tells before."""
+        plan = self._interest.plan(self._venue)
+        if plan.retiring or any(shard_id not in self._settled for shard_id in plan.active):
+            return now_s + _LOOK_EVERY_S
+        return min((self._rotation_s(shard_id) for shard_id in plan.active), default=math.inf)
+
     def _rotate(self, now_s: float) -> None:
         """Replace the connections that are about to reach the venue's lifetime."""
-        limit_s = self._settings.rotate_after_s
-        if limit_s is None:
-            return
         for shard_id in self._interest.plan(self._venue).active:
-            connection = self._connection(shard_id)
-            if connection is not None:
-                spread = self._lifetimes.setdefault(shard_id, 1 - _ROTATION_SPREAD * self._rng.random())
-                if now_s - connection.connected_at_s >= limit_s * spread:
-                    self._replace(shard_id)
+            if now_s >= self._rotation_s(shard_id):
+                self._replace(shard_id)
+
+    def _rotation_s(self, shard_id: int) -> float:
+        limit_s, connection = self._settings.rotate_after_s, self._connection(shard_id)
+        if limit_s is None or connection is None:
+            return math.inf
+        spread = self._lifetimes.setdefault(shard_id, 1 - _ROTATION_SPREAD * self._rng.random())
+        return connection.connected_at_s + limit_s * spread
 
     def _replace(self, shard_id: int) -> None:
         if shard_id in self._interest.plan(self._venue).active:
@@ -118,9 +128,9 @@ class Pool:
         for shard_id in plan.active:
             connection = self._connection(shard_id)
             if connection is None or not connection.settled:
-                self._settled_since_s.pop(shard_id, None)
-            else:
-                self._settled_since_s.setdefault(shard_id, now_s)
+                self._settled.pop(shard_id, None)
+            elif shard_id not in self._settled or self._settled[shard_id][0] is not connection:
+                self._settled[shard_id] = (connection, now_s)
         for shard_id in plan.retiring:
             gone = shard_id in self.shards and self.shards[shard_id].connection is None
             if gone or all(self._carries(successor, now_s) for successor in plan.successors(shard_id)):
@@ -128,8 +138,10 @@ class Pool:
 
     def _carries(self, shard_id: int, now_s: float) -> bool:
         connection = self._connection(shard_id)
-        settled_s = now_s - self._settled_since_s.get(shard_id, now_s)
-        return connection is not None and (connection.flowing or settled_s >= self._settings.flowing_timeout_s)
+        settled, since_s = self._settled.get(shard_id, (None, now_s))
+        if connection is None or connection is not settled:
+            return False
+        return connection.flowing or now_s - since_s >= self._settings.flowing_timeout_s
 
     def _connection(self, shard_id: int) -> LiveConnection | None:
         shard = self.shards.get(shard_id)
@@ -138,7 +150,7 @@ class Pool:
     def _forget(self, shard_id: int) -> None:
         del self.shards[shard_id]
         self._lifetimes.pop(shard_id, None)
-        self._settled_since_s.pop(shard_id, None)
+        self._settled.pop(shard_id, None)
 
 
 def _child_id(shard_id: int) -> str:

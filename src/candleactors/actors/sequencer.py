@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from attrs import asdict, define
@@ -19,7 +20,7 @@ from candleactors.venues.base import Codec
 
 CAPACITY = 256
 """Batches waiting at most. While the sequencer is behind, connections stop reading, and TCP slows the venue down."""
-_LOOK_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.25  # at most: a look costs something for each stream
 _OPEN_AGAIN_S = 30.0  # an answer that never came, because who owed it was restarted
 
 
@@ -67,6 +68,8 @@ class Sequencer:
         # What outlives a restart of the actor: how far each stream was delivered, and what was being delivered.
         self._delivered: dict[Stream, int] = {}
         self._outbox: Delivery | None = None
+        self._soonest_s = 0.0  # when something is to be asked for, at the earliest
+        interest.listen(self.mailbox.interrupt)
 
     async def run(self, context: ChildContext) -> None:
         """Sequence until asked to stop, then what is left in the mailbox.
@@ -78,18 +81,19 @@ class Sequencer:
         for continuity in self._followed.values():
             self._remember(continuity)
         self._followed, self._opening = {}, {}
-        version, look_at_s = -1, self._clock.monotonic_s()
+        version, look_at_s, self._soonest_s = -1, self._clock.monotonic_s(), 0.0
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
                 delivery = Delivery()
-                self._take_in(await self.mailbox.drain(look_at_s), delivery)
+                self._take_in(await self.mailbox.drain(max(self._soonest_s, look_at_s)), delivery)
+                version = self._reconcile(version)
                 now_s = self._clock.monotonic_s()
-                if now_s >= look_at_s:
+                if now_s >= self._soonest_s and now_s >= look_at_s:
                     look_at_s = now_s + _LOOK_EVERY_S
-                    version = self._reconcile(version)
                     self._open(now_s)
                     self._tick(now_s, delivery)
+                    self._soonest_s = self._next_look_s()
                 await self._deliver(delivery)
         delivery = Delivery()
         self._take_in(self.mailbox.take_all(), delivery)
@@ -128,6 +132,7 @@ class Sequencer:
                     _add(continuity.stream, events, delivery)
                 else:
                     continuity.on_fetch_failed(message.fetch, now_s)
+                self._soonest_s = min(self._soonest_s, continuity.next_check_s)
 
     def _follow(self, opened: Opened, now_s: float) -> None:
         # The store may be behind: what was delivered is on its way there.
@@ -140,6 +145,7 @@ class Sequencer:
             gaps=opened.gaps,
             recent=opened.recent,
         )
+        self._soonest_s = now_s
 
     def _on_batch(self, batch: Batch, now_s: float, horizon_ms: int, delivery: Delivery) -> None:
         decoded, followed, counters = batch.decoded, self._followed, self.counters
@@ -149,14 +155,19 @@ class Sequencer:
         for name, candle in decoded.closed:
             if (continuity := followed.get(name)) is None:
                 counters.untracked += 1
-            elif events := continuity.on_closed(candle, now_s, horizon_ms):
+                continue
+            if events := continuity.on_closed(candle, now_s, horizon_ms):
                 _add(continuity.stream, events, delivery)
+            if continuity.next_check_s < self._soonest_s:
+                self._soonest_s = continuity.next_check_s
         forming, received_ms = delivery.forming, batch.received_ms
         for name, wire in decoded.open.items():
             if (continuity := followed.get(name)) is None:
                 counters.untracked += 1
             elif continuity.on_open(wire.open_time_ms, wire.event_time_ms, now_s, horizon_ms):
                 forming[continuity.stream] = (wire, received_ms)
+            elif continuity.next_check_s < self._soonest_s:
+                self._soonest_s = continuity.next_check_s
 
     def _reconcile(self, version: int) -> int:
         """Follow what connections carry and nothing else; return the version of the interest that was looked at.
@@ -175,6 +186,7 @@ class Sequencer:
             for name, stream in names.items():
                 if name not in self._followed:
                     self._opening.setdefault(stream, 0.0)
+            self._soonest_s = 0.0
         return current
 
     def _open(self, now_s: float) -> None:
@@ -191,6 +203,10 @@ class Sequencer:
                 if fetch is not None and self._wishes.offer(fetch):
                     continuity.asked(fetch, now_s)
                     self.counters.fetches += 1
+
+    def _next_look_s(self) -> float:
+        checks = [continuity.next_check_s for continuity in self._followed.values()]
+        return min([*checks, *self._opening.values()], default=math.inf)
 
     async def _deliver(self, delivery: Delivery) -> None:
         self._outbox = delivery

@@ -123,4 +123,6 @@ class Dawdle:
     name: str = field(default="dawdle", init=False)
 
 
-Act: TypeAlias = Strike | Kill | Restart | Crash | StoreTrouble | ClockStep | Stall | Watch | Unwatch | Dawdle
+Use: TypeAlias = Watch | Unwatch | Dawdle | Restart
+"""What a feed is used for, and how. Nothing is wrong then."""
+Act: TypeAlias = Use | Strike | Kill | Crash | StoreTrouble | ClockStep | Stall

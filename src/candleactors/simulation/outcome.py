@@ -40,7 +40,9 @@ class Outcome:
     seconds: float = 0.0
     """Simulated."""
     stream_hours: float = 0.0
-    """Simulated hours times streams watched."""
+    """Simulated hours times streams watched, derived ones included."""
+    native_stream_hours: float = 0.0
+    """Those of streams that a venue carries."""
     candles: int = 0
     """Closed candles and revisions compared with the truth, once for each reader."""
     messages: int = 0
@@ -51,6 +53,8 @@ class Outcome:
     """How long it took, after each time of trouble, until everything was right again."""
     faults: Counter[str] = field(factory=Counter)
     """What went wrong, by kind, counted where it took effect."""
+    uses: Counter[str] = field(factory=Counter)
+    """What the host and the readers did, by kind."""
     failure: str = ""
     """The traceback, where the feed gave up."""
     lines: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from candleactors.simulation.acts import (
     StoreTrouble,
     Strike,
     Unwatch,
+    Use,
     Watch,
 )
 from candleactors.simulation.crash import crash
@@ -194,7 +195,9 @@ class Simulation:
                     await trio.lowlevel.checkpoint()
             if self._happens(act):
                 self._trace.note("act", str(act))
-                if not isinstance(act, Strike):
+                if isinstance(act, Use):
+                    self.outcome.uses[act.name] += 1
+                elif not isinstance(act, Strike):
                     self.outcome.faults[act.name] += 1
 
     def _closes(self) -> int:
@@ -322,7 +325,9 @@ class Simulation:
     def _close_books(self, tasks_before: int) -> None:
         outcome = self.outcome
         outcome.seconds = trio.current_time()
-        outcome.stream_hours = len(self._plan.streams) * outcome.seconds / 3_600
+        hours, streams = outcome.seconds / 3_600, self._plan.streams
+        outcome.stream_hours = len(streams) * hours
+        outcome.native_stream_hours = sum(map(self._is_native, streams)) * hours
         outcome.candles = sum(reader.judge.candles for reader in self._readers)
         for simulator in self._simulators.values():
             outcome.messages += simulator.counters.pushed

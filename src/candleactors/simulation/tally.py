@@ -20,8 +20,10 @@ class Tally:
 
     trials: list[Trial] = field(factory=list)
     faults: Counter[str] = field(factory=Counter)
+    uses: Counter[str] = field(factory=Counter)
     hours: float = 0.0
     stream_hours: float = 0.0
+    native_stream_hours: float = 0.0
     candles: int = 0
     messages: int = 0
     lives: int = 0
@@ -33,8 +35,10 @@ class Tally:
         outcome = trial.outcome
         self.trials.append(trial)
         self.faults.update(outcome.faults)
+        self.uses.update(outcome.uses)
         self.hours += outcome.seconds / 3600
         self.stream_hours += outcome.stream_hours
+        self.native_stream_hours += outcome.native_stream_hours
         self.candles += outcome.candles
         self.messages += outcome.messages
         self.lives += outcome.lives
@@ -47,14 +51,14 @@ class Tally:
 
     def summary(self) -> Iterator[str]:
         """Yield it all, line by line."""
-        years = self.stream_hours / _HOURS_A_YEAR
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.faults.items()))
         yield _line("seeds", f"{len(self.trials)} run, {len(self.failed)} failed")
-        yield _line("simulated", f"{self.hours:,.1f} h, {self.stream_hours:,.0f} stream-hours ({years:.3f} years)")
+        yield _line("simulated", f"{self.hours:,.1f} h, {_long(self.stream_hours)}")
+        yield _line("", f"of these native {_long(self.native_stream_hours)}")
         yield _line("speed", f"{_speed(self.hours * 3600, self.cpu_s)} real time on one core")
         yield _line("candles", f"{self.candles:,} compared, from {self.messages:,} messages")
         yield _line("lives", f"{self.lives:,}")
-        yield _line("faults", f"{self.faults.total():,}" + (f": {kinds}" if kinds else ""))
+        yield _line("faults", _counted(self.faults))
+        yield _line("besides", _counted(self.uses))
         if self.slowest[0]:
             yield _line("convergence", f"{self.slowest[0]:g} s at most (seed {self.slowest[1]})")
         if self.failed:
@@ -67,10 +71,12 @@ class Tally:
             "failed": [outcome.seed for outcome in self.failed],
             "hours": self.hours,
             "stream_hours": self.stream_hours,
+            "native_stream_hours": self.native_stream_hours,
             "candles": self.candles,
             "messages": self.messages,
             "lives": self.lives,
             "faults": dict(sorted(self.faults.items())),
+            "uses": dict(sorted(self.uses.items())),
             "cpu_s": self.cpu_s,
             "slowest_convergence_s": self.slowest[0],
         }
@@ -88,12 +94,23 @@ def progress(trial: Trial) -> str:
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    kept = asdict(trial.outcome, filter=lambda attribute, _: attribute.name not in ("lines", "faults"))
-    return {**kept, "faults": dict(sorted(trial.outcome.faults.items())), "cpu_s": trial.cpu_s}
+    outcome = trial.outcome
+    kept = asdict(outcome, filter=lambda attribute, _: attribute.name not in ("lines", "faults", "uses"))
+    counted = {"faults": dict(sorted(outcome.faults.items())), "uses": dict(sorted(outcome.uses.items()))}
+    return {**kept, **counted, "cpu_s": trial.cpu_s}
 
 
 def _speed(seconds: float, cpu_s: float) -> str:
     return f"{seconds / cpu_s:,.0f}x" if cpu_s else "-"
+
+
+def _counted(what: Counter[str]) -> str:
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(what.items()))
+    return f"{what.total():,}" + (f": {kinds}" if kinds else "")
+
+
+def _long(stream_hours: float) -> str:
+    return f"{stream_hours:,.0f} stream-hours ({stream_hours / _HOURS_A_YEAR:.3f} years)"
 
 
 def _line(about: str, text: str) -> str:
