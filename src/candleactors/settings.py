@@ -141,6 +141,8 @@ class AggregationSettings:
 
     warm_start_minutes: int = field(default=180, validator=at_least(0))
     """At the start the derived candles of so many minutes are there before live ones follow."""
+    catch_up_minutes: int = field(default=10_080, validator=at_least(0))
+    """What was not derived for a while is made up for, if it is not longer ago; else it is a gap."""
     memory_minutes: int = field(default=20, validator=at_least(1))
     """Corrections of candles so far back are worked in at once; for older ones the store is read."""
 

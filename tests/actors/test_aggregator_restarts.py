@@ -223,9 +223,31 @@ async def test_timeframes_come_and_go_while_running(autojump_clock: object, tmp_
         assert frames_of(await bench.step(minute(40), minute(41))) == ["1m"] * 2
 
 
+async def test_what_was_not_derived_for_a_day_is_made_up_for(autojump_clock: object, tmp_path: Path) -> None:
+    """Of each timeframe from where it ended, gaps of the source included."""
+    async with opened(tmp_path, "2m", "5m", warm_start_minutes=30, memory_minutes=5) as bench, running(bench):
+        await bench.step(*[minute(n) for n in range(10)])
+        bench.unwatch("2m")
+        await bench.settle(1)
+        await bench.step(*[minute(n) for n in range(10, 200)])
+        bench.unwatch("5m")
+        await bench.settle(1)
+        await bench.step(*[minute(n) for n in range(200, 900)], gap(900, 904), *[minute(n) for n in range(905, 1445)])
+        bench.watch("2m", "5m")
+        await bench.settle(1)
+        await bench.step(*[minute(n) for n in range(1445, 1450)])
+        for frame, count in (("2m", 725), ("5m", 290)):
+            events = bench.of(derived(frame))
+            gaps = [event for event in events if isinstance(event, Gap)]
+            assert sum(each.count for each in gaps) == (2 if frame == "2m" else 1)
+            assert sum(isinstance(event, Candle) for event in events) == count - sum(each.count for each in gaps)
+        assert contract_breaches(bench.events) == []
+
+
 async def test_what_was_not_derived_for_long_is_a_gap(autojump_clock: object, tmp_path: Path) -> None:
     """Told of once, also where the first that is made up for is a gap itself."""
-    async with opened(tmp_path, "2m", "5m", warm_start_minutes=30, memory_minutes=5) as bench, running(bench):
+    settings = {"warm_start_minutes": 30, "memory_minutes": 5, "catch_up_minutes": 30}
+    async with opened(tmp_path, "2m", "5m", **settings) as bench, running(bench):
         await bench.step(*[minute(n) for n in range(10)])
         bench.unwatch("2m", "5m")
         await bench.settle(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, Fetched, Open, Opened, Wish
 from candleactors.actors.sequencer import Sequencer
 from candleactors.core.continuity import ContinuityRules
-from candleactors.core.fetch import Fetch
+from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.sharding import ShardLimits
 from candleactors.core.venue_clock import VenueClock
 from candleactors.model import Candle, Source, Stream
@@ -56,12 +57,13 @@ class Bench:
 
     def __init__(self) -> None:
         clock = VirtualClock(600_000)  # ten minutes past
+        self.venue_clock = VenueClock()
         self.interest = Interest({"binance-spot": ShardLimits(10, 1)}, clock)
         self.interest.watch("test", [BTC])
         self.wishes: Mailbox[Wish] = Mailbox(100)
         self.deliveries: Mailbox[Delivery] = Mailbox(3)
         self.sequencer = Sequencer(
-            codec("binance-spot"), ContinuityRules(), clock=clock, venue_clock=VenueClock(), interest=self.interest,
+            codec("binance-spot"), ContinuityRules(), clock=clock, venue_clock=self.venue_clock, interest=self.interest,
             deliveries=self.deliveries, wishes=self.wishes,
         )  # fmt: skip
 
@@ -74,11 +76,11 @@ class Bench:
                     await trio.sleep(1)
                     return
 
-    def tell(self, *, closed: int | None = None, forming: int | None = None) -> None:
+    def tell(self, *, closed: int | None = None, forming: int | None = None, volume: int = 1) -> None:
         """Put one batch into the mailbox."""
         decoded = Decoded(messages=1)
         if closed is not None:
-            decoded.closed.append((NAME, candle(closed)))
+            decoded.closed.append((NAME, candle(closed).replace(volume=Decimal(volume))))
         if forming is not None:
             decoded.open[NAME] = Forming(forming * 60_000, forming * 60_000 + 1)
         assert self.sequencer.mailbox.offer(Batch(decoded, 0))
@@ -149,6 +151,23 @@ async def test_a_restart_goes_on_where_delivery_stands_though_the_store_is_behin
                 await trio.sleep(0.01)
                 [delivery] = bench.delivered()
                 assert delivery.events == [(BTC, candle(10))]
+
+
+async def test_a_restart_knows_what_was_delivered_though_the_store_is_behind(autojump_clock: object) -> None:
+    bench = Bench()
+    bench.venue_clock.observe(600_000, 0.0, 0.0)
+    for life in (1, 2):
+        async with running(bench):
+            await bench.follow(8)
+            if life == 1:
+                bench.tell(closed=9)
+                await trio.sleep(0.01)
+                bench.wishes.take_all()
+            else:
+                bench.tell(closed=9, volume=7)
+                await trio.sleep(6)
+                [fetch] = [wish for wish in bench.wishes.take_all() if isinstance(wish, Fetch)]
+                assert fetch.urgency is Urgency.DOUBT
 
 
 @pytest.mark.parametrize("unwatched", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -225,13 +226,30 @@ def test_a_database_of_another_program_is_left_alone(candleactors: Shell) -> Non
     assert "other.sqlite is the database of another program" in outcome.err
 
 
+STOPS_ITSELF = """
+import os, signal
+from candleactors.cli import main
+from candleactors.klines.importing import Importer
+
+merge_batch = Importer._merge_batch
+
+async def merge_and_stop(self, batch, *, corrects):
+    await merge_batch(self, batch, corrects=corrects)
+    Importer._merge_batch = merge_batch
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+Importer._merge_batch = merge_and_stop
+main()
+"""
+
+
 @contextmanager
 def importing(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the command on `path` and wait until some, but not all of it is stored."""
-    command = [sys.executable, "-c", "from candleactors.cli import main; main()", "import", str(path), *SPOT]
+    """Start the command on `path` and wait until it has stopped itself because some, but not all of it is stored."""
+    command = [sys.executable, "-c", STOPS_ITSELF, "import", str(path), *SPOT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not how_many():
-            assert process.poll() is None, process.communicate()
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), process.communicate()
         yield process
 
 
@@ -265,6 +283,7 @@ def test_an_interrupted_import_says_how_to_go_on(candleactors: Shell) -> None:
     path = dump("BTCUSDT-1m-2026.csv", -ROWS, ROWS)
     with importing(path) as process:
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate()
     assert process.returncode == 130
     assert err.strip() == "candleactors: interrupted; the same command goes on"

@@ -153,6 +153,31 @@ def test_what_was_corrected_while_nobody_looked_is_found_after_a_restart() -> No
     assert event == Revision(row(2).replace(revision=1))
 
 
+def test_what_has_not_come_to_the_store_is_known_to_the_next_one_too() -> None:
+    """Candle 2 and the gap of candle 3 were delivered, and the store is still without them."""
+    before = started(3, deadline_s=5.0)
+    before.on_closed(candle(at(4)), 10.0, FAR)
+    assert before.tick(16.0, at(5) + 1_000)[0] == [Gap(stream(), at(3), at(3), GapReason.UNREPAIRED), candle(at(4))]
+    continuity = Continuity(
+        stream(),
+        ContinuityRules(verify_interval_s=60.0),
+        20.0,
+        resume_after_ms=at(4),
+        recent=(row(0), row(1)),
+        memory=before.memory,
+    )
+    fetch = wish(continuity, 20.0, at(5) + 5_000)
+    assert fetch == Fetch(stream(), at(3), 3, Urgency.GAP)
+    rows = [row(3), row(4), row(5, closed=False)]
+    assert continuity.on_rows(fetch, rows, 20.0, at(5) + 5_000) == [Revision(row(3).replace(revision=1))]
+    fetch = wish(continuity, 80.0, at(5) + 55_000)
+    assert fetch == Fetch(stream(), at(0), 6, Urgency.VERIFY)
+    rows = [row(0), row(1), row(2, price=77), *rows]
+    assert continuity.on_rows(fetch, rows, 80.0, at(5) + 55_000) == []
+    fetch = wish(continuity, 86.0, at(6) + 1_000)
+    assert continuity.on_rows(fetch, rows[2:], 86.0, at(6) + 1_000) == [Revision(rows[2].replace(revision=1))]
+
+
 def test_a_hole_of_the_venue_is_a_gap() -> None:
     continuity = started(3)
     continuity.on_closed(candle(at(6)), 10.0, FAR)

@@ -293,8 +293,20 @@ class Aggregator:
             return None
         # What is within memory must be there, or a correction would take the rest of its interval for missing.
         minutes = max(self._settings.warm_start_minutes, self._settings.memory_minutes)
-        warm_ms = newest[-1].next_open_time_ms - minutes * MINUTE_MS
+        newest_ms = newest[-1].next_open_time_ms
+        warm_ms = newest_ms - minutes * MINUTE_MS
+        behind_ms = await self._behind_ms(self._wanted[source], warm_ms)
+        warm_ms = min(warm_ms, max(behind_ms, newest_ms - self._settings.catch_up_minutes * MINUTE_MS))
         return min(warm_ms, self._postponed.get(source, warm_ms))
+
+    async def _behind_ms(self, streams: Iterable[Stream], warm_ms: int) -> int:
+        """Return from when on something is to be made up for that was not derived for a while; `warm_ms` if nothing."""
+        told = await self._store.tails(dict.fromkeys(streams, _FAR_MS))
+        untold = [(stream.timeframe, newest[-1].next_open_time_ms) for stream, newest in told.items()]
+        # What ends later is told anyway.
+        return min(
+            (open_ms for timeframe, open_ms in untold if timeframe.next_open(open_ms) <= warm_ms), default=warm_ms
+        )
 
     async def _rows(self, source: Stream, start_ms: int) -> list[Candle | Gap]:
         """Return what the store has of a source from `start_ms` on, ascending."""

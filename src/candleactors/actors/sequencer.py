@@ -12,7 +12,7 @@ from candleactors.actors.delivery import Delivery
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, Fetched, Open, Opened, SequencerMessage, Wish
-from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules
+from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules, Memory
 from candleactors.core.venue_clock import VenueClock
 from candleactors.model import Event, Gap, Revision, Stream
 from candleactors.transport.clock import Clock
@@ -21,6 +21,7 @@ from candleactors.venues.base import Codec
 CAPACITY = 256
 """Batches waiting at most. While the sequencer is behind, connections stop reading, and TCP slows the venue down."""
 _LOOK_EVERY_S = 0.25  # at most: a look costs something for each stream
+_MOST_MEMORIES = 1_000  # of streams that are not followed now
 _OPEN_AGAIN_S = 30.0  # an answer that never came, because who owed it was restarted
 
 
@@ -65,8 +66,10 @@ class Sequencer:
         self._followed: dict[str, Continuity] = {}
         self._opening: dict[Stream, float] = {}  # streams to follow, to when the store was asked about them
         self._past = ContinuityCounters()  # of streams no longer followed
-        # What outlives a restart of the actor: how far each stream was delivered, and what was being delivered.
+        # What outlives a restart of the actor: how far each stream was delivered, and what was being delivered. The
+        # store is behind that, for as long as it is full.
         self._delivered: dict[Stream, int] = {}
+        self._memories: dict[Stream, Memory] = {}
         self._outbox: Delivery | None = None
         self._soonest_s = 0.0  # when something is to be asked for, at the earliest
         interest.listen(self.mailbox.interrupt)
@@ -79,13 +82,13 @@ class Sequencer:
         if self._outbox is not None:
             await self._deliver(self._outbox)
         for continuity in self._followed.values():
-            self._remember(continuity)
+            self._leave(continuity)
         self._followed, self._opening = {}, {}
         version, look_at_s, self._soonest_s = -1, self._clock.monotonic_s(), 0.0
         async with self.mailbox.attended(context.stopping):
             context.started()
             while not context.stopping.is_set():
-                delivery = Delivery()
+                self._outbox = delivery = Delivery()
                 self._take_in(await self.mailbox.drain(max(self._soonest_s, look_at_s)), delivery)
                 version = self._reconcile(version)
                 now_s = self._clock.monotonic_s()
@@ -95,7 +98,7 @@ class Sequencer:
                     self._tick(now_s, delivery)
                     self._soonest_s = self._next_look_s()
                 await self._deliver(delivery)
-        delivery = Delivery()
+        self._outbox = delivery = Delivery()
         self._take_in(self.mailbox.take_all(), delivery)
         await self._deliver(delivery)
 
@@ -135,7 +138,6 @@ class Sequencer:
                 self._soonest_s = min(self._soonest_s, continuity.next_check_s)
 
     def _follow(self, opened: Opened, now_s: float) -> None:
-        # The store may be behind: what was delivered is on its way there.
         known = (opened.resume_after_ms, self._delivered.get(opened.stream))
         self._followed[self._codec.stream_name(opened.stream)] = Continuity(
             opened.stream,
@@ -144,6 +146,7 @@ class Sequencer:
             resume_after_ms=max((ms for ms in known if ms is not None), default=None),
             gaps=opened.gaps,
             recent=opened.recent,
+            memory=self._memories.pop(opened.stream, None),
         )
         self._soonest_s = now_s
 
@@ -181,7 +184,7 @@ class Sequencer:
             carried = [stream for stream in self._interest.desired(venue) if plan.shard_of(stream) is not None]
             names = {self._codec.stream_name(stream): stream for stream in carried}
             for name in [name for name in self._followed if name not in names]:
-                self._remember(self._followed.pop(name))
+                self._leave(self._followed.pop(name))
             self._opening = {stream: self._opening[stream] for stream in carried if stream in self._opening}
             for name, stream in names.items():
                 if name not in self._followed:
@@ -209,7 +212,6 @@ class Sequencer:
         return min([*checks, *self._opening.values()], default=math.inf)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        self._outbox = delivery
         if delivery.events or delivery.forming:
             await self._deliveries.put(delivery)
         self._outbox = None
@@ -217,7 +219,11 @@ class Sequencer:
             if not isinstance(event, Revision):
                 self._delivered[stream] = event.last_open_ms if isinstance(event, Gap) else event.open_time_ms
 
-    def _remember(self, continuity: Continuity) -> None:
+    def _leave(self, continuity: Continuity) -> None:
+        """Keep of a stream that is not followed any more what counts when it is followed again."""
+        self._memories[continuity.stream] = continuity.memory
+        if len(self._memories) > _MOST_MEMORIES + len(self._followed):
+            del self._memories[next(iter(self._memories))]
         for key, value in asdict(continuity.counters).items():
             setattr(self._past, key, getattr(self._past, key) + value)
 

@@ -12,6 +12,8 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define, frozen
 
 from candleactors.core.fetch import Fetch, Urgency
@@ -59,12 +61,22 @@ class ContinuityCounters:
     revisions: int = 0
 
 
+@frozen
+class Memory:
+    """What a `Continuity` knows of what it delivered, for the one that follows the stream after it."""
+
+    candles: Mapping[int, tuple[int, int]]
+    """Fingerprints and revisions, by open time."""
+    gaps: tuple[Gap, ...]
+
+
 class Continuity:
     """See the module's description. Not safe for use by several tasks; never blocks.
 
     `resume_after_ms` is the open time of the last closed candle that is already stored, ``None`` if there is none: then
     the last `ContinuityRules.history` candles come first. `gaps` are stored gaps worth another try. `recent` are the
     last stored candles, ascending, `remembered` of them being enough: what the venue corrected meanwhile is found.
+    `memory` is of whoever followed the stream before, in the same process: it knows of what has not come to the store.
     """
 
     __slots__ = (
@@ -101,6 +113,7 @@ class Continuity:
         resume_after_ms: int | None = None,
         gaps: tuple[Gap, ...] = (),
         recent: tuple[Candle, ...] = (),
+        memory: Memory | None = None,
     ) -> None:
         self.stream = stream
         self.counters = ContinuityCounters()
@@ -123,22 +136,29 @@ class Continuity:
         self._poll_at_s = now_s
         self._polls = 0
         self._doubts: dict[int, int] = {}  # open time: fingerprint that contradicts what was delivered
-        self._remembered: dict[int, tuple[int, int]] = {}  # open time: fingerprint and revision of what was delivered
         self._remember = remembered(stream.timeframe)
-        for candle in recent:
-            self._note(candle.open_time_ms, _fingerprint(candle), candle.revision)
+        known = {candle.open_time_ms: (_fingerprint(candle), candle.revision) for candle in recent}
+        if memory is not None:
+            known |= memory.candles
+        # Open time: fingerprint and revision of what was delivered.
+        self._remembered: dict[int, tuple[int, int]] = dict(sorted(known.items())[-self._remember :])
         self._doubt_at_s = 0.0
-        self._gaps = PassedOver(stream.timeframe, gaps, now_s)
+        self._gaps = PassedOver(stream.timeframe, gaps if memory is None else memory.gaps, now_s)
         self._verify_at_s: float | None = None
         if rules.verify_interval_s is not None:
             # What changed while nobody looked is looked for early: frequent restarts must not put it off for ever.
-            first_s = _FIRST_VERIFY_S if recent else float("inf")
+            first_s = _FIRST_VERIFY_S if known else float("inf")
             self._verify_at_s = now_s + min(self._verify_every_s(rules.verify_interval_s), first_s)
 
     @property
     def repairing(self) -> bool:
         """Whether later candles wait for missing ones, or the stream for its beginning."""
         return self.expected_ms is None or self._known_ms is not None
+
+    @property
+    def memory(self) -> Memory:
+        """What to give to whoever follows the stream after this."""
+        return Memory(dict(self._remembered), self._gaps.gaps(self.stream))
 
     def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int) -> bool:
         """Take notice of a forming candle; return whether to deliver it: nothing before it is missing, and it is not

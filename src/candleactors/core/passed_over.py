@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from attrs import define, evolve
 
-from candleactors.model import Candle, Gap, Timeframe
+from candleactors.model import Candle, Gap, GapReason, Stream, Timeframe
 
 _MOST = 64
 _RETRIES_S = (5.0, 15.0, 60.0, 300.0, 900.0)
@@ -35,6 +35,13 @@ class PassedOver:
     def __init__(self, timeframe: Timeframe, gaps: Iterable[Gap], now_s: float) -> None:
         self._timeframe = timeframe
         self._stretches = [Stretch(g.first_open_ms, timeframe.next_open(g.last_open_ms), now_s) for g in gaps][-_MOST:]
+
+    def gaps(self, stream: Stream) -> tuple[Gap, ...]:
+        """Return what is known, as gaps of `stream`."""
+        previous = self._timeframe.previous_open
+        return tuple(
+            Gap(stream, each.first_ms, previous(each.until_ms), GapReason.UNREPAIRED) for each in self._stretches
+        )
 
     def add(self, first_ms: int, until_ms: int, now_s: float) -> None:
         """Take in a new gap."""

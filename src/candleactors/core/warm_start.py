@@ -63,7 +63,7 @@ class Told:
     def passed_over(self, open_ms: int) -> list[Event]:
         """Return the gap between what was told and the interval that opens at `open_ms`, if there is one.
 
-        These intervals were not derived for a while, and that is too long ago to be made up for.
+        These intervals were not derived for a while, too long ago to be made up for, or the source has nothing there.
         """
         if self._next_ms is None or self._next_ms >= open_ms:
             return []

@@ -35,6 +35,7 @@ from candleactors.simulation.acts import (
 )
 from candleactors.simulation.crash import crash
 from candleactors.simulation.disk import Disk, ProcessStore
+from candleactors.simulation.growth import Growth
 from candleactors.simulation.judge import Judge, Weather
 from candleactors.simulation.lifeline import Lifeline
 from candleactors.simulation.monitor import Monitor
@@ -98,6 +99,7 @@ class Simulation:
         self._weather = Weather()
         self._frames = sorted({stream.timeframe for stream in plan.streams}, key=lambda frame: frame.nominal_ms)
         self._readers = [self._reader(number, audience) for number, audience in enumerate(plan.readers)]
+        self._growth = Growth()
         self._monitor = Monitor(self._simulators, self._breach)
         self._wanted: dict[str, None] = {}  # what watches declared, and unwatches did not take back
         self._due = list(plan.acts)
@@ -274,6 +276,8 @@ class Simulation:
                     break
             for problem in problems:
                 self._breach("peace", problem)
+            if self._feed is not None and (growth := self._growth.problem(self._feed, self.outcome.lives)):
+                self._breach("memory", growth)
             self._weather.killed = False
             for reader in self._readers:
                 reader.judge.forget()
