@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.runner import certificates
 from benchmarks.scenarios import Bench, ratios
 
-SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory", "resample", "aggregate")
+SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory", "resample", "aggregate", "simulation")
 
 
 def main() -> None:
@@ -94,6 +94,10 @@ def describe(result: dict[str, Any]) -> str:
     if "cpu_us_per_candle" in result:
         minute = f", {result['minute_ms']:.2f} ms a minute of all" if "minute_ms" in result else ""
         return f"{result['cpu_us_per_candle']:8.2f} µs CPU {result['wall_us_per_candle']:8.2f} µs wall a candle{minute}"
+    if "times_real" in result:
+        return (
+            f"{result['times_real']:>8,} × real time   {result['messages']:>9,} messages {result['faults']:>6,} faults"
+        )
     if "last_close_to_last_delivery_ms" in result:
         return f"{result['last_close_to_last_delivery_ms']:8.2f} ms from the last close to the last delivery"
     return f"{result['bytes_per_stream']:>8,} bytes a stream, {result['memory_bytes'] / 1e6:.1f} MB in all"

@@ -28,7 +28,7 @@ def resample(contestants: tuple[str, ...], repeat: int, say: Say) -> dict[str, A
     answers: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _ in range(repeat):
         for name in contestants:
-            answers[name].append(_child("resampling", name, str(_RUNS)))
+            answers[name].append(child("resampling", name, str(_RUNS)))
     skipped = {name: found[0] for name, found in answers.items() if "skipped" in found[0]}
     digests = {name: found[0]["digest"] for name, found in answers.items() if name not in skipped}
     if len(set(digests.values())) > 1:
@@ -44,7 +44,7 @@ def resample(contestants: tuple[str, ...], repeat: int, say: Say) -> dict[str, A
         )
         say(f"  {name}: {results[name]['wall_s']:.3f} s wall, {results[name]['cpu_s']:.3f} s CPU")
     if OURS in digests:
-        conversions = _child("resampling.conversions", str(repeat))
+        conversions = child("resampling.conversions", str(repeat))
         for name, runs in conversions["runs_s"].items():
             best = _best(runs)
             results[name] = {
@@ -56,7 +56,7 @@ def resample(contestants: tuple[str, ...], repeat: int, say: Say) -> dict[str, A
 
 def aggregate(repeat: int, say: Say) -> dict[str, Any]:
     """Return what `benchmarks.incremental` measures."""
-    results = _child("incremental", str(SYMBOLS), str(repeat))
+    results = child("incremental", str(SYMBOLS), str(repeat))
     for name, result in results.items():
         if "cpu_us_per_candle" in result:
             say(f"  {name}: {result['cpu_us_per_candle']:.2f} µs CPU a candle")
@@ -71,7 +71,8 @@ def _best(runs: list[list[float]]) -> dict[str, Any]:
     }
 
 
-def _child(module: str, *arguments: str) -> dict[str, Any]:
+def child(module: str, *arguments: str) -> dict[str, Any]:
+    """Return what another module of the benchmarks prints as JSON, run in a process of its own."""
     run = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", *arguments],
         cwd=ROOT,

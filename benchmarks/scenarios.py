@@ -105,6 +105,13 @@ class Bench:
         """CPU time of a closed minute candle for all those sizes, candle by candle, and the memory of a symbol."""
         return aggregation.aggregate(self.repeat, self.say)
 
+    def simulation(self) -> dict[str, Any]:
+        """How fast simulations pass on one core."""
+        results = aggregation.child("simulated", str(self.repeat))
+        for name, result in results.items():
+            self.say(f"  {name}: {result['times_real']:,} × real time")
+        return results
+
     def _best(self, name: str, setup: Setup, repeat: int) -> dict[str, Any]:
         runs: list[dict[str, Any]] = []
         for _ in range(repeat):

@@ -107,9 +107,9 @@ class Feed:
         replay = None
         if after is not None:
             known = parts.hub.missed(after)
-            new_since_ms = self._started_ms if known is None else None
+            again = frozenset(after.after if known is None else known.again)
             flush = parts.store_writer.flush
-            replay = StoredReplay(parts.store, known or after, chosen, flush, new_since_ms=new_since_ms)
+            replay = StoredReplay(parts.store, known or after, chosen, flush, again=again, began_ms=self._started_ms)
         return parts.hub.subscribe(chosen, forming=forming, replay=replay)
 
     async def history(

@@ -156,13 +156,28 @@ async def test_a_reader_of_an_earlier_feed_is_told_revisions_and_what_was_fetche
     async def flush() -> None:
         await trio.lowlevel.checkpoint()
 
-    for new_since_ms, again in ((None, []), (5, [130, 149])):
+    for streams, again in (((), []), ((BTC,), [130, 149])):
         store = RowStore(rows)
-        replay = StoredReplay(cast(Any, store), Cursor({BTC: 150 * 60_000}), None, flush, new_since_ms=new_since_ms)
+        cursor = Cursor({BTC: 150 * 60_000})
+        replay = StoredReplay(cast(Any, store), cursor, None, flush, again=streams, began_ms=5)
         events = [event for _, event in [pair for _ in range(3) for pair in await replay.batch()]]
         assert [e.candle.open_time_ms // frame.nominal_ms for e in events if isinstance(e, Revision)] == again
         assert all(e.candle.revision == 1 for e in events if isinstance(e, Revision))
         assert events[-1] == rows[-1]
+
+
+async def test_a_cursor_says_of_which_streams_nothing_new_was_told_since_an_earlier_feed() -> None:
+    """What this one fetches again of them may come while nobody reads, or be cut off."""
+    earlier = Cursor({BTC: 180_000, ETH: 60_000}, life=1)
+    subscription = Subscription(None, SubscriberSettings(max_pending=3), replay=Stored(earlier), life=2)
+    subscription.offer(delivery(candle(3), candle(2, ETH)))
+    assert subscription.cursor == Cursor(earlier.after, life=2, again=(BTC, ETH))
+    assert await read_some(subscription, 2) == [revision(3), candle(2, ETH)]
+    assert subscription.cursor == Cursor({BTC: 180_000, ETH: 120_000}, life=2, again=(BTC,))
+    later = Subscription(None, SubscriberSettings(), replay=Stored(subscription.cursor), life=2)
+    later.offer(delivery(candle(3, ETH)))
+    assert await read_some(later, 1) == [candle(3, ETH)]
+    assert later.cursor == Cursor({BTC: 180_000, ETH: 180_000}, life=2, again=(BTC,))
 
 
 async def test_the_end_of_the_feed_breaks_a_replay_off() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Stream
 from candleactors.stores.base import Store
@@ -17,9 +17,10 @@ class StoredReplay:
     """Reads the store from `cursor` on, page by page; see `candleactors.actors.subscription.Replay`.
 
     `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
-    not replayed. If the cursor is another feed's, `new_since_ms` is when this one began: then of the candles shortly
-    before it those are told again, as revisions, that were revised, and may never have been told so, or were fetched
-    anew, and may be others now. Raises `StoreUnavailable`, and goes on where it stood when asked again.
+    not replayed. `again` are those of which the reader was last given something by an earlier feed: of the candles
+    shortly before it those are told again, as revisions, that were revised, and may never have been told so, or were
+    fetched anew since `began_ms`, when this feed began, and may be others now. Raises `StoreUnavailable`, and goes on
+    where it stood when asked again.
     """
 
     def __init__(
@@ -29,7 +30,8 @@ class StoredReplay:
         streams: Iterable[Stream] | None,
         flush: Callable[[], Awaitable[None]],
         *,
-        new_since_ms: int | None = None,
+        again: Collection[Stream] = (),
+        began_ms: int = 0,
     ) -> None:
         self.cursor = cursor
         wanted = None if streams is None else frozenset(streams)
@@ -37,8 +39,8 @@ class StoredReplay:
         self._flush: Callable[[], Awaitable[None]] | None = flush
         self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
         self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
-        self._new_since_ms = new_since_ms
-        self._retold = deque(() if new_since_ms is None else self._after)
+        self._began_ms = began_ms
+        self._retold = deque((stream, ms) for stream, ms in self._after if stream in again)
 
     async def batch(self) -> list[tuple[Stream, Event]]:
         """Return the next page, in order per stream; an empty list at the end."""
@@ -64,11 +66,10 @@ class StoredReplay:
         first_ms = last_ms - max(_RETOLD_MS, _RETOLD_CANDLES * stream.timeframe.nominal_ms)
         candles = await self._store.candles(stream, first_ms, last_ms)
         self._retold.popleft()
-        assert self._new_since_ms is not None, "nothing is told again to a reader of this feed"
         return [
             (stream, retold(candle))
             for candle in candles
-            if candle.closed and (candle.revision or candle.received_ms >= self._new_since_ms)
+            if candle.closed and (candle.revision or candle.received_ms >= self._began_ms)
         ]
 
     async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:

@@ -64,6 +64,9 @@ class Subscription:
         self._began_after: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
         self._given = dict(self._began_after)
         self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
+        self._again: tuple[Stream, ...] = ()
+        if replay is not None:
+            self._again = replay.cursor.again if replay.cursor.life == life else tuple(replay.cursor.after)
         self._replaying: trio.CancelScope | None = None
         self._ready: deque[Event] = deque()  # taken by `batch` for the iterator, not yet yielded
         self._wake = trio.Event()
@@ -109,7 +112,9 @@ class Subscription:
         for event in reversed(self._ready):
             if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
                 after[event.stream] = event.stream.timeframe.previous_open(_first(event))
-        return Cursor(after, tuple(key for key in missed if key[1] <= after.get(key[0], -1)), self._life, self.news)
+        missed_before = tuple(key for key in missed if key[1] <= after.get(key[0], -1))
+        again = tuple(stream for stream in self._again if after[stream] <= self._began_after[stream])
+        return Cursor(after, missed_before, self._life, self.news, again)
 
     async def batch(self) -> list[Event]:
         """Return everything that is ready, at least one event, waiting for the first. A checkpoint.

@@ -17,10 +17,12 @@ class Cursor:
     lists the revisions it was not given of candles up to there, as stream and open time. `life` names the feed that it
     is from, and `news` counts what that had told by then, so that it knows what it has told since. Another feed, as
     after a restart, cannot know what was told of the candles shortly before, so those that were revised or had to be
-    fetched again come as revisions, told before or not.
+    fetched again come as revisions, told before or not. `again` lists the streams of which the subscriber was given no
+    newer candle since: there, that may still happen.
     """
 
     after: Mapping[Stream, int] = field(factory=dict)
     revised: tuple[tuple[Stream, int], ...] = ()
     life: int = 0
     news: int = 0
+    again: tuple[Stream, ...] = ()

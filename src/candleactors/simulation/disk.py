@@ -44,6 +44,8 @@ class ProcessStore:
 
     def __init__(self, store: SqliteStore, disk: Disk) -> None:
         self.dead = False
+        self.refused = False
+        """Whether the last write was refused: what was to be written is still in the process."""
         self._store = store
         self._disk = disk
 
@@ -51,8 +53,10 @@ class ProcessStore:
         """See `Store.write`."""
         if self._disk.has("slow"):
             await trio.sleep(_SLOW_S)
+        self.refused = True
         self._check("full", "the disk is full")
         await self._store.write(candles, gaps)
+        self.refused = False
         self._check("unsure", "writing failed")
 
     async def candles(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from candleactors.actors.status import FeedStatus
 from candleactors.feed import Feed
@@ -14,12 +14,18 @@ from candleactors.stores.base import Store
 
 
 async def unsettled(
-    feed: Feed, store: Store, readers: Sequence[Reader], watched: Sequence[Stream], over_ms: int
+    feed: Feed,
+    store: Store,
+    readers: Sequence[Reader],
+    watched: Sequence[Stream],
+    over_ms: int,
+    unstored: Collection[Stream],
 ) -> list[str]:
     """Return everything that is not right yet, a line each.
 
     The feed serves all it was asked for; each reader has been told everything of `watched` that was over at `over_ms`,
-    and it is the truth; the store holds what the first reader was told, who reads everything. Raises `FeedClosed`.
+    and it is the truth; the store holds what the first reader was told, who reads everything, `unstored` aside. Raises
+    `FeedClosed`.
     """
     await feed.history(watched[0], limit=1)  # everything delivered is stored then
     since_ms = {stream: await _known_since_ms(store, stream) for stream in watched}
@@ -27,7 +33,8 @@ async def unsettled(
     for reader in readers:
         own = [stream for stream in watched if reader.reads(stream)]
         problems += [f"{reader.name}: {each}" for each in reader.judge.compare(own, over_ms, since_ms)]
-    return problems + await _stored_otherwise(store, readers[0].judge)
+    judge = readers[0].judge
+    return problems + await _stored_otherwise(store, judge, [each for each in judge.streams if each not in unstored])
 
 
 async def _known_since_ms(store: Store, stream: Stream) -> int:
@@ -44,10 +51,10 @@ def _unhealthy(status: FeedStatus) -> Iterator[str]:
             yield f"{venue.venue} has not caught up: {venue}"
 
 
-async def _stored_otherwise(store: Store, judge: Judge) -> list[str]:
+async def _stored_otherwise(store: Store, judge: Judge, streams: Sequence[Stream]) -> list[str]:
     """Return what the store holds and was not told, and the other way round."""
     problems: list[str] = []
-    for stream in judge.streams:
+    for stream in streams:
         first_ms = judge.kept_from_ms(stream)
         stored = {candle.open_time_ms: candle for candle in await store.candles(stream, first_ms)}
         said, passed_over = judge.said(stream)

@@ -102,6 +102,7 @@ class Simulation:
         self._growth = Growth()
         self._monitor = Monitor(self._simulators, self._breach)
         self._wanted: dict[str, None] = {}  # what watches declared, and unwatches did not take back
+        self._unstored: set[Stream] = set()  # of these a life may have taken with it what it had told
         self._due = list(plan.acts)
         self._in_effect: dict[tuple[str, str], bool] = {}  # venues' faults that nobody has felt yet
         self._scope = trio.CancelScope()
@@ -138,6 +139,8 @@ class Simulation:
             await self._live_until_the_end(self._store)
         finally:
             self._feed = None
+            if self._store.dead or self._store.refused:
+                self._unstored.update(self._readers[0].judge.streams)
             with trio.CancelScope(shield=True):
                 await self._store.aclose()
         ending: Kill | Restart | None = self._ending
@@ -290,9 +293,14 @@ class Simulation:
         watched = [*self._plan.streams, *map(Stream.parse, self._wanted)]
         over_ms = self._clock.true_ms() - _IN_TIME_MS
         try:
-            return await unsettled(self._feed, self._store, self._readers, watched, over_ms)
+            # What nobody watches any more is not fetched again.
+            unstored = self._unstored.difference(watched)
+            problems = await unsettled(self._feed, self._store, self._readers, watched, over_ms, unstored)
         except FeedClosed:
             return ["the feed does not run"]
+        if not problems:
+            self._unstored = unstored
+        return problems
 
     # -- records ----------------------------------------------------------------------------------------------------
 
