@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 from e2e_world import SPOT, Judge, World, open_world, spot
 
 from candleactors.errors import SubscriberLagged
@@ -64,7 +65,9 @@ async def test_cut_off_while_still_replaying(autojump_clock: object, tmp_path: P
             whole = world.judge(feed)
             await trio.sleep(100)
             judge = Judge(world)
-            cursor = Cursor({stream: min(whole.opens(stream)) for stream in whole.streams})
+            cursor = evolve(
+                whole.subscription.cursor, after={stream: min(whole.opens(stream)) for stream in whole.streams}
+            )
             judge.next_ms.update({stream: stream.timeframe.next_open(ms) for stream, ms in cursor.after.items()})
             cut_off = 0
             subscription = feed.candles(after=cursor)
