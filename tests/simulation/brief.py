@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from attrs import evolve
 
@@ -30,10 +31,19 @@ NAMES = frozenset(
     )
 )
 """Of everything that can happen."""
+NARROW = "narrow-limits"
+"""No act: at venues that allow little of everything."""
+_NARROW: dict[str, Any] = {"connects": 3, "connects_window_s": 60.0}
+_NARROW_WEIGHT = 40
 
 
 def brief(seed: int, names: Collection[str]) -> Plan:
     """Return the plan of `seed` in which nothing happens but acts of these `names`."""
+    plan = _narrow(_brief(seed, names)) if NARROW in names else _brief(seed, names)
+    return evolve(plan, peace_s=_LONG_PEACE_S) if {"rest-timeout", NARROW} & set(names) else plan
+
+
+def _brief(seed: int, names: Collection[str]) -> Plan:
     plan = draw(seed, Scale(streams=3, faults_per_hour=300, calm=NAMES.difference(names)))
     return evolve(
         plan,
@@ -45,5 +55,19 @@ def brief(seed: int, names: Collection[str]) -> Plan:
         symbols=tuple(evolve(s, trades_per_minute=min(s.trades_per_minute, _MOST_TRADES)) for s in plan.symbols),
         acts=tuple(act for act in plan.acts if act.at_s < _ENDS_S - _LONGEST_S),
         troubles=((_BEGINS_S, _ENDS_S),),
-        peace_s=_LONG_PEACE_S if "rest-timeout" in names else _PEACE_S,
+        peace_s=_PEACE_S,
+    )
+
+
+def _narrow(plan: Plan) -> Plan:
+    venues = plan.settings.venues
+    return evolve(
+        plan,
+        rules={name: evolve(rules, weight_per_minute=_NARROW_WEIGHT, **_NARROW) for name, rules in plan.rules.items()},
+        settings=evolve(
+            plan.settings,
+            venues={
+                name: evolve(venue, rest_weight_per_minute=_NARROW_WEIGHT, **_NARROW) for name, venue in venues.items()
+            },
+        ),
     )

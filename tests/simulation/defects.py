@@ -14,9 +14,11 @@ from typing import Any, Final, TypeAlias
 
 import trio
 from attrs import frozen
+from brief import NARROW
 
 from candleactors.actors.aggregator import Aggregator
 from candleactors.actors.backfill import Backfill
+from candleactors.actors.budget import VenueBudget
 from candleactors.actors.connection import Connection
 from candleactors.actors.delivery import Delivery
 from candleactors.actors.messages import Opened
@@ -52,6 +54,8 @@ class Trouble(tuple[str, ...], Enum):
     READERS = ("dawdle", "drop", "store-unreadable")
     LAGGARDS = ("dawdle", "correction")
     SEAMS = ("dawdle", "store-slow", "restart")
+    BEHIND = ("crash", "store-full", "correction")
+    LIMITS = (NARROW, "reset", "early-eof", "reject-handshake", "rest-truncated", "rest-error")
     CONTROL = ("watch", "unwatch", "drop", "shutdown", "late-ack", "lost-ack")
 
 
@@ -409,6 +413,64 @@ def _task_leaked() -> Iterator[None]:
         return littering
 
     with replaced(Connection, "live", make):
+        yield
+
+
+@defect(
+    "connects-unmetered",
+    "Connects whenever it wants to.",
+    breach="connect_rate",
+    trouble=Trouble.LIMITS,
+)
+def _connects_unmetered() -> Iterator[None]:
+    async def connect(self: VenueBudget, priority: int = 0) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with replaced(VenueBudget, "connect", lambda _: connect):
+        yield
+
+
+@defect(
+    "requests-unmetered",
+    "Asks REST whenever it wants to.",
+    breach="weight",
+    trouble=Trouble.LIMITS,
+)
+def _requests_unmetered() -> Iterator[None]:
+    async def rest(self: VenueBudget, weight: int, priority: int = 0) -> None:
+        await trio.lowlevel.checkpoint()
+
+    with replaced(VenueBudget, "rest", lambda _: rest):
+        yield
+
+
+@defect(
+    "never-sleeps",
+    "Looks whether there is something to do, over and over.",
+    breach="time stands still",
+    trouble=Trouble.SOCKETS,
+)
+def _never_sleeps() -> Iterator[None]:
+    with replaced(Pool, "_next_look_s", lambda _: lambda self, now_s: 0.0):
+        yield
+
+
+@defect(
+    "memory-lost",
+    "Begins with what the store holds after a restart of the sequencer, though more was delivered.",
+    breach="told is|is revision",
+    trouble=Trouble.BEHIND,
+    within=2,
+)
+def _memory_lost() -> Iterator[None]:
+    def make(leave: Any) -> Any:
+        def forgetful(self: Sequencer, continuity: Continuity) -> None:
+            leave(self, continuity)
+            self._memories.clear()
+
+        return forgetful
+
+    with replaced(Sequencer, "_leave", make):
         yield
 
 

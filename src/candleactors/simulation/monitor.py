@@ -21,7 +21,6 @@ _TASKS_PER_CONNECTION: Final = 12
 _EXCUSED: Final = frozenset(
     (
         "told_to_wait",  # what was under way when the venue told us
-        "message_rate",  # pongs that nobody could foresee; only in ping storms, see below
         "pong_timeout",  # of a connection that is half-open, or while nothing of us runs
     )
 )
@@ -35,10 +34,14 @@ class Monitor:
         self._on_breach = on_breach
         self._known: dict[tuple[str, str], int] = {}
         self._unknown_since_s: dict[str, float] = {}
+        self._lives = 0
+        self._born_s = 0.0
 
     async def watch(self, feed: Feed) -> None:
         """Look on during one life of the feed, until cancelled."""
         self._unknown_since_s = {}
+        self._lives += 1
+        self._born_s = trio.current_time()
         while True:
             await trio.sleep(LOOK_EVERY_S)
             self._budgets()
@@ -53,12 +56,19 @@ class Monitor:
 
     def _budgets(self) -> None:
         for name, simulator in self._simulators.items():
-            storms = simulator.counters.faults.get("ping-storm", 0)
             for rule, count in simulator.counters.violations.items():
-                excused = rule in _EXCUSED and (rule != "message_rate" or storms)
-                if count > self._known.get((name, rule), 0) and not excused:
+                if count > self._known.get((name, rule), 0) and not self._excused(simulator, rule):
                     self._on_breach("budget", f"{name} counts {count} times: {rule}")
                 self._known[name, rule] = count
+
+    def _excused(self, simulator: Simulator, rule: str) -> bool:
+        if rule == "message_rate":
+            return simulator.counters.faults.get("ping-storm", 0) > 0
+        if rule == "connect_rate":
+            # A new process does not know how often the one before had connected.
+            window_s = simulator.rules.connects_window_s
+            return self._lives > 1 and trio.current_time() <= self._born_s + window_s + LOOK_EVERY_S
+        return rule in _EXCUSED
 
     def _surplus(self, feed: Feed) -> list[str]:
         """Return which venues see more connections than there are shards."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import ge, gt
@@ -48,6 +49,9 @@ _WITH_SECONDS: Final = 4
 """So many symbols, where they are watched in 1s: these cost sixty times as much."""
 _LONGEST_S: Final = 240.0
 """No trouble lasts longer. So everything that is corrected is looked at again: the last hour of candles is."""
+_TIGHT: Final[dict[str, Any]] = {"connects": 12, "connects_window_s": 60.0}
+_TIGHT_WEIGHT: Final = 200
+"""Limits that are reached, at some venues: the real ones hardly ever are."""
 _STARTS_MS: Final = (
     1_709_163_030_000,  # half an hour before a leap day
     1_719_785_000_000,  # before a Monday that begins a month and a quarter
@@ -92,6 +96,8 @@ class Plan:
     peace_s: float = field(default=PEACE_S, validator=gt(0))
     readers: tuple[Audience, ...] = Factory(lambda: (Audience(),))
     """The first one reads everything and is never slow by itself."""
+    rules: Mapping[str, Rules] = Factory(lambda: RULES)
+    """The venues', by name; the feed is told of other limits by its settings."""
 
     @property
     def span_s(self) -> float:
@@ -137,6 +143,7 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     start_ms = rng.choice(_STARTS_MS) + rng.randrange(HOUR_MS)
     symbols = _market(rng, scale.streams, start_ms)
     venues = _venues(rng, symbols, scale.streams)
+    rules, venues = _limits(Random(f"{seed} limits"), venues)
     settings = Settings(
         venues=venues,
         repair=RepairSettings(
@@ -150,7 +157,7 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     streams = _streams(venues)
     readers = (Audience(), Audience(), Audience(tuple(rng.sample(streams, min(5, len(streams)))), forming=True))
     acts = _Drawer(rng, venues, symbols, len(readers), scale, start_ms).acts(troubles)
-    return Plan(seed, start_ms, settings, symbols, acts, troubles, PEACE_S, readers)
+    return Plan(seed, start_ms, settings, symbols, acts, troubles, PEACE_S, readers, rules)
 
 
 def _streams(venues: dict[str, VenueSettings]) -> list[str]:
@@ -211,6 +218,20 @@ def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int) -> dict[st
             unknown_symbols="park",
         )
     return venues
+
+
+def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Rules], dict[str, VenueSettings]]:
+    """Draw how much each venue allows; return that, and settings that say so."""
+    rules = dict(RULES)
+    settings = dict(venues)
+    for name in venues:
+        if rng.random() < 0.3:
+            rules[name] = evolve(rules[name], **_TIGHT)
+            settings[name] = evolve(settings[name], **_TIGHT)
+        if rng.random() < 0.3:
+            rules[name] = evolve(rules[name], weight_per_minute=_TIGHT_WEIGHT)
+            settings[name] = evolve(settings[name], rest_weight_per_minute=_TIGHT_WEIGHT)
+    return rules, settings
 
 
 class _Drawer:

@@ -41,9 +41,9 @@ from candleactors.simulation.lifeline import Lifeline
 from candleactors.simulation.monitor import Monitor
 from candleactors.simulation.outcome import Breach, Outcome
 from candleactors.simulation.peace import unsettled
-from candleactors.simulation.plan import RULES, Audience, Plan
+from candleactors.simulation.plan import Audience, Plan
 from candleactors.simulation.reader import Reader
-from candleactors.simulation.scheduler import SteppedClock, run_virtual, virtual_clock, wait_for
+from candleactors.simulation.scheduler import Standstill, SteppedClock, run_virtual, virtual_clock, wait_for
 from candleactors.simulation.trace import Trace
 from candleactors.simulation.truth import Truth
 from candleactors.transport.network import MemoryNetwork
@@ -68,7 +68,10 @@ def run(plan: Plan, *, keep: bool = False) -> Outcome:
         with TemporaryDirectory(prefix="candleactors-") as folder:
             async with trio.open_nursery() as nursery:
                 simulation = Simulation(plan, nursery, Path(folder), keep=keep)
+                standstill = Standstill(simulation.on_standstill)
+                trio.lowlevel.add_instrument(standstill)
                 await simulation.run()
+                trio.lowlevel.remove_instrument(standstill)
                 nursery.cancel_scope.cancel()
         return simulation.outcome
 
@@ -87,7 +90,11 @@ class Simulation:
         self._market = Market(plan.seed, plan.start_ms, plan.symbols, history_ms=3 * HOUR_MS)
         self._simulators = {
             name: Simulator(
-                self._market, RULES[name], self._clock.true_ms, seed=plan.seed + number, observe=self._observer(name)
+                self._market,
+                plan.rules[name],
+                self._clock.true_ms,
+                seed=plan.seed + number,
+                observe=self._observer(name),
             )
             for number, name in enumerate(plan.settings.venues)
         }
@@ -126,6 +133,10 @@ class Simulation:
                 while True:
                     await self._live()
         self._close_books(tasks_before)
+
+    def on_standstill(self) -> None:
+        """End the run, because some task never waits."""
+        self._breach("scheduler", "tasks run on and on, and time stands still")
 
     # -- lives ------------------------------------------------------------------------------------------------------
 
@@ -317,7 +328,7 @@ class Simulation:
 
     def _is_native(self, stream: Stream) -> bool:
         venue = self._plan.settings.venues[stream.venue]
-        return stream.timeframe not in venue.derived and stream.timeframe in RULES[stream.venue].timeframes
+        return stream.timeframe not in venue.derived and stream.timeframe in self._plan.rules[stream.venue].timeframes
 
     def _breach(self, where: str, problem: str) -> None:
         """Take in that something is wrong, and end the run."""

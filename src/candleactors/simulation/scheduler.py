@@ -56,6 +56,24 @@ async def wait_for(condition: Callable[[], bool], at_most_s: float) -> None:
         trio.lowlevel.remove_instrument(look)
 
 
+class Standstill(trio.abc.Instrument):
+    """Tells when tasks go on and on and time does not: some of them wait for nothing, and would take a whole core."""
+
+    def __init__(self, on_standstill: Callable[[], None], *, rounds: int = 100_000) -> None:
+        self._on_standstill = on_standstill
+        self._most = rounds
+        self._rounds = 0
+        self._at_s = 0.0
+
+    def before_io_wait(self, timeout: float) -> None:
+        now_s = trio.current_time()
+        if now_s != self._at_s:
+            self._rounds, self._at_s = 0, now_s
+        self._rounds += 1
+        if self._rounds == self._most:
+            self._on_standstill()
+
+
 @define
 class SteppedClock:
     """A wall clock on Trio's clock that can be set; see `candleactors.transport.clock.Clock`."""
