@@ -67,9 +67,13 @@ class PassedOver:
         return False
 
     def looked(self, start_ms: int, rows: list[Candle], now_s: float) -> None:
-        """Take in that the venue's rows from `start_ms` on were `rows`, and that what fits was filled."""
+        """Take in that the venue's rows from `start_ms` on were `rows`, and that what fits was filled.
+
+        Stretches that begin after the last row were not looked at.
+        """
+        last_ms = rows[-1].open_time_ms if rows else start_ms
         for stretch in self._stretches:
-            if start_ms <= stretch.first_ms and stretch.retry_at_s <= now_s:
+            if start_ms <= stretch.first_ms <= max(last_ms, start_ms) and stretch.retry_at_s <= now_s:
                 stretch.tries += 1
                 shown = bool(rows) and rows[-1].open_time_ms >= stretch.until_ms
                 if shown and stretch.tries >= _TRIES:
