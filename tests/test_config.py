@@ -187,7 +187,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ),
         (
             "[venues.kraken]\n",
-            'config.toml: venues.kraken: "kraken" is not a venue; there are binance-spot, binance-usdm',
+            'config.toml: venues.kraken: "kraken" is not a venue; there are aster, binance-spot, binance-usdm',
         ),
         ("venues = []", "config.toml: venues: [] is not a table"),
         ("[venues]\nbinance-spot = 1", "config.toml: venues.binance-spot: 1 is not a table"),

@@ -14,13 +14,13 @@ from wsproto.events import TextMessage
 
 from candleactors.errors import InvalidSymbol
 from candleactors.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timeframe
-from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, Market, Rules, SymbolSpec
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Fault, FaultKind, Market, Rules, SymbolSpec
 from candleactors.sim.pusher import Pusher
 
 VENUES = pytest.mark.parametrize(
     ("rules", "route", "gone"),
-    [(SPOT_RULES, "", "BREAK"), (USDM_RULES, "/market", "SETTLING")],
-    ids=["binance-spot", "binance-usdm"],
+    [(SPOT_RULES, "", "BREAK"), (USDM_RULES, "/market", "SETTLING"), (ASTER_RULES, "", "SETTLING")],
+    ids=["binance-spot", "binance-usdm", "aster"],
 )
 LISTED_MS = START_MS + 3 * MINUTE_MS + 17_250
 NEW = SymbolSpec("NEW", "USDT", "2.5", 4, 1, 30.0, 0.0003, "50", listed_ms=LISTED_MS)

@@ -11,9 +11,9 @@ import trio.testing
 from sim_client import START_MS, SYMBOLS, fetch, get, run, simulator
 
 from candleactors.model import MINUTE_MS, Timeframe
-from candleactors.sim import SPOT_RULES, USDM_RULES, Market, Rules, SymbolSpec
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Market, Rules, SymbolSpec
 
-VENUES = pytest.mark.parametrize("rules", [SPOT_RULES, USDM_RULES], ids=lambda rules: rules.name)
+VENUES = pytest.mark.parametrize("rules", [SPOT_RULES, USDM_RULES, ASTER_RULES], ids=lambda rules: rules.name)
 
 
 def klines(rules: Rules, **params: object) -> str:

@@ -15,10 +15,12 @@ from sim_client import START_MS, SYMBOLS, Client, Refused, connected, get, run, 
 from wsproto.events import Ping, Pong
 
 from candleactors.model import HOUR_MS, MINUTE_MS, SECOND_MS, Timeframe
-from candleactors.sim import SPOT_RULES, USDM_RULES, Market, Outage, Rules, Simulator
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Market, Outage, Rules, Simulator
 
 VENUES = pytest.mark.parametrize(
-    ("rules", "route"), [(SPOT_RULES, ""), (USDM_RULES, "/market")], ids=["binance-spot", "binance-usdm"]
+    ("rules", "route"),
+    [(SPOT_RULES, ""), (USDM_RULES, "/market"), (ASTER_RULES, "")],
+    ids=["binance-spot", "binance-usdm", "aster"],
 )
 
 

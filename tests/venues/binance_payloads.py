@@ -9,7 +9,8 @@ from candleactors.model import Stream, Timeframe
 from candleactors.venues import codec
 from candleactors.venues.base import Codec, Decoded
 
-VENUES = ("binance-spot", "binance-usdm")
+VENUES = ("aster", "binance-spot", "binance-usdm")
+"""Those that speak this language."""
 OPEN_MS = 1_681_153_980_000  # 2023-04-10 19:13
 RECEIVED_MS = OPEN_MS + 60_200
 

@@ -58,6 +58,7 @@ class TestBinance:
         [
             ("binance-spot", "wss://stream.binance.com:9443/stream"),
             ("binance-usdm", "wss://fstream.binance.com/market/stream"),
+            ("aster", "wss://fstream.asterdex.com/stream"),
         ],
     )
     def test_url(self, venue: str, url: str) -> None:
@@ -69,6 +70,8 @@ class TestBinance:
         assert codec("binance-spot").stream_name(stream(timeframe="1s")) == "btcusdt@kline_1s"
         with pytest.raises(InvalidTimeframe, match="USD-M"):
             codec("binance-usdm").stream_name(stream(timeframe="1s"))
+        with pytest.raises(InvalidTimeframe, match="Aster"):
+            codec("aster").stream_name(stream(timeframe="1s"))
 
     def test_a_name_must_fit_a_frame_of_all_of_them(self) -> None:
         longest = codec("binance-spot").stream_name(stream("1000000CHEEMSUSDT_260327", "15m"))

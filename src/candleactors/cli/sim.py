@@ -8,10 +8,24 @@ from functools import partial
 import click
 import trio
 
-from candleactors.sim import SPOT_RULES, USDM_RULES, FaultScript, Market, Rules, Simulator, chaos, default_symbols
+from candleactors.sim import (
+    ASTER_RULES,
+    SPOT_RULES,
+    USDM_RULES,
+    FaultScript,
+    Market,
+    Rules,
+    Simulator,
+    chaos,
+    default_symbols,
+)
 from candleactors.sim.server import is_loopback
 
-_VENUES = {SPOT_RULES.name: (SPOT_RULES,), USDM_RULES.name: (USDM_RULES,), "both": (SPOT_RULES, USDM_RULES)}
+_VENUES = {
+    **{rules.name: (rules,) for rules in (SPOT_RULES, USDM_RULES, ASTER_RULES)},
+    "both": (SPOT_RULES, USDM_RULES),
+    "all": (SPOT_RULES, USDM_RULES, ASTER_RULES),
+}
 
 
 @click.command()
@@ -22,7 +36,7 @@ _VENUES = {SPOT_RULES.name: (SPOT_RULES,), USDM_RULES.name: (USDM_RULES,), "both
     type=click.IntRange(0, 65534),
     default=9443,
     show_default=True,
-    help="Port for REST and WebSocket; the second venue takes the next one. 0: any free port.",
+    help="Port for REST and WebSocket; each further venue takes the next one. 0: any free port.",
 )
 @click.option("--seed", type=int, default=7, show_default=True, help="Seed of the market and of all faults.")
 @click.option("--symbols", type=click.IntRange(1, 5000), default=20, show_default=True, help="Number of symbols.")
@@ -49,7 +63,7 @@ def sim(
     intensity: float,
     allow_remote: bool,
 ) -> None:
-    """Simulate Binance on this machine until Ctrl-C.
+    """Simulate Binance and Aster on this machine until Ctrl-C; by default both markets of Binance.
 
     A seeded market makes trades; klines of every interval are built from them and served over WebSocket and REST with
     the venue's formats, limits and close codes. Point any Binance client at the URLs printed, one a line:
@@ -61,8 +75,8 @@ def sim(
       binance-usdm rest http://127.0.0.1:9444
 
     \b
-    Spot streams live under /ws and /stream, futures klines under /market/ws and /market/stream, REST under
-    /api/v3 and /fapi/v1. Try:
+    Streams live under /ws and /stream, those of Binance's futures under /market/ws and /market/stream, REST under
+    /api/v3 (spot) and /fapi/v1 (futures). Try:
       curl 'http://127.0.0.1:9443/api/v3/klines?symbol=BTCUSDT&interval=1m&limit=3'
     """
     if not (allow_remote or is_loopback(host)):

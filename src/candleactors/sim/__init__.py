@@ -4,11 +4,12 @@ from candleactors.sim.candles import TruthCandle
 from candleactors.sim.counters import Counters
 from candleactors.sim.faults import Fault, FaultKind, FaultScript, chaos, rates
 from candleactors.sim.market import Market, default_symbols
-from candleactors.sim.rules import SPOT_RULES, USDM_RULES, Rules
+from candleactors.sim.rules import ASTER_RULES, SPOT_RULES, USDM_RULES, Rules
 from candleactors.sim.server import Simulator
 from candleactors.sim.tape import Outage, SymbolSpec
 
 __all__ = [
+    "ASTER_RULES",
     "SPOT_RULES",
     "USDM_RULES",
     "Counters",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge, gt
 
 from candleactors.model import Timeframe
@@ -111,4 +111,14 @@ USDM_RULES: Final = Rules(
     klines_weights=((99, 1), (499, 2), (1000, 5), (1 << 31, 10)),
     exchange_info_weight=1,
     all_tickers_weight=40,
+)
+
+ASTER_RULES: Final = evolve(
+    USDM_RULES,
+    name="aster",
+    routes=("",),
+    kline_routes=("",),
+    ping_s=300.0,
+    pong_timeout_s=900.0,
+    max_streams=200,
 )

@@ -14,6 +14,7 @@ LOOK_EVERY_S: Final = 7.3
 """In no step with anything else."""
 AUDITED_S: Final = 360.0
 """What an unanswered SUBSCRIBE left behind is found by the audit, every five minutes."""
+_FIRST_ANSWERS_S: Final = 60.0
 _MOST_TASKS: Final = 80
 _TASKS_PER_SHARD: Final = 30
 _TASKS_PER_CONNECTION: Final = 12
@@ -64,9 +65,9 @@ class Monitor:
     def _excused(self, simulator: Simulator, rule: str) -> bool:
         if rule == "message_rate":
             return simulator.counters.faults.get("ping-storm", 0) > 0
-        if rule == "connect_rate":
-            # A new process does not know how often the one before had connected.
-            window_s = simulator.rules.connects_window_s
+        if rule in ("connect_rate", "weight"):
+            # A new process does not know what the one before had spent, until the venue says so.
+            window_s = simulator.rules.connects_window_s if rule == "connect_rate" else _FIRST_ANSWERS_S
             return self._lives > 1 and trio.current_time() <= self._born_s + window_s + LOOK_EVERY_S
         return rule in _EXCUSED
 

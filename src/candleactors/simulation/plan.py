@@ -17,7 +17,7 @@ from candleactors.settings import (
     SupervisionSettings,
     VenueSettings,
 )
-from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, Rules, SymbolSpec
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Fault, FaultKind, Rules, SymbolSpec
 from candleactors.simulation.acts import (
     Act,
     ClockStep,
@@ -33,7 +33,7 @@ from candleactors.simulation.acts import (
 )
 from candleactors.simulation.crash import ACTORS
 
-RULES: Final[dict[str, Rules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES)}
+RULES: Final[dict[str, Rules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES, ASTER_RULES)}
 """The venues that can be simulated, and how they behave."""
 TROUBLE_S: Final = 7_200.0
 """How long things go wrong before peace."""
@@ -49,6 +49,8 @@ _WITH_SECONDS: Final = 4
 """So many symbols, where they are watched in 1s: these cost sixty times as much."""
 _LONGEST_S: Final = 240.0
 """No trouble lasts longer. So everything that is corrected is looked at again: the last hour of candles is."""
+_ASTER_SHARE: Final = 0.3
+"""Of the plans with futures; the others have those of Binance."""
 _TIGHT: Final[dict[str, Any]] = {"connects": 12, "connects_window_s": 60.0}
 _TIGHT_WEIGHT: Final = 200
 """Limits that are reached, at some venues: the real ones hardly ever are."""
@@ -142,7 +144,8 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     rng = Random(seed)
     start_ms = rng.choice(_STARTS_MS) + rng.randrange(HOUR_MS)
     symbols = _market(rng, scale.streams, start_ms)
-    venues = _venues(rng, symbols, scale.streams)
+    futures = "aster" if Random(f"{seed} futures").random() < _ASTER_SHARE else "binance-usdm"
+    venues = _venues(rng, symbols, scale.streams, futures)
     rules, venues = _limits(Random(f"{seed} limits"), venues)
     settings = Settings(
         venues=venues,
@@ -195,9 +198,9 @@ def _market(rng: Random, count: int, start_ms: int) -> tuple[SymbolSpec, ...]:
     return tuple(specs)
 
 
-def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int) -> dict[str, VenueSettings]:
+def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int, futures: str) -> dict[str, VenueSettings]:
     names = [spec.symbol for spec in symbols[:count]]
-    shape = rng.choice((("binance-spot",), ("binance-usdm",), ("binance-spot", "binance-usdm")))
+    shape = rng.choice((("binance-spot",), (futures,), ("binance-spot", futures)))
     venues = {}
     for number, venue in enumerate(shape):
         chosen = names[number :: len(shape)] or names[:1]

@@ -9,12 +9,13 @@ from difflib import get_close_matches
 from typing import Final
 
 from candleactors.errors import UnknownVenue
-from candleactors.venues import binance
+from candleactors.venues import aster, binance
 from candleactors.venues.base import Codec, CodecFactory
 
 __all__ = ["codec", "names"]
 
 _CODECS: Final[dict[str, CodecFactory]] = {
+    "aster": aster.futures,
     "binance-spot": binance.spot,
     "binance-usdm": binance.usdm,
 }

@@ -19,19 +19,19 @@ from attrs import frozen
 from candleactors.model import Timeframe
 from candleactors.venues.base import Endpoints, VenueRules
 
-_MINUTES_AND_LONGER: Final = tuple(
+MINUTES_AND_LONGER: Final = tuple(
     map(Timeframe, ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"))
 )
 
 # Three days are counted from a symbol's first day of trading. Seen at spot; not known of futures.
-_DRIFTING: Final = frozenset({Timeframe("3d")})
+DRIFTING: Final = frozenset({Timeframe("3d")})
 # Binance documents no bound on the names of one SUBSCRIBE. Client libraries in wide use send up to 250.
-_NAMES_PER_REQUEST: Final = 200
+NAMES_PER_REQUEST: Final = 200
 
 
 @frozen
 class Market:
-    """What differs between Binance's markets."""
+    """What differs between Binance's markets, and those of others who speak its language."""
 
     rules: VenueRules
     websocket_path: str
@@ -42,7 +42,8 @@ class Market:
     """The weight of a klines request by its limit."""
 
 
-def _usdm_klines_weight(limit: int) -> int:
+def futures_klines_weight(limit: int) -> int:
+    """Return the weight of a klines request for `limit` rows, at futures."""
     if limit < 100:
         return 1
     if limit < 500:
@@ -57,9 +58,9 @@ SPOT: Final = Market(
         docs_url="https://github.com/binance/binance-spot-api-docs",
         endpoints=Endpoints("wss://stream.binance.com:9443", "https://api.binance.com"),
         testnet=Endpoints("wss://stream.testnet.binance.vision", "https://testnet.binance.vision"),
-        timeframes=(Timeframe("1s"), *_MINUTES_AND_LONGER),
+        timeframes=(Timeframe("1s"), *MINUTES_AND_LONGER),
         max_streams_per_connection=1024,
-        max_names_per_request=_NAMES_PER_REQUEST,
+        max_names_per_request=NAMES_PER_REQUEST,
         lifetime_s=24 * 3600.0,
         messages_per_s=5.0,
         connects=300,
@@ -67,7 +68,7 @@ SPOT: Final = Market(
         server_ping_s=20.0,
         rest_weight_per_minute=6000,
         klines_limit=1000,
-        drifting=_DRIFTING,
+        drifting=DRIFTING,
         assumed=frozenset({"max_names_per_request"}),
     ),
     websocket_path="/stream",
@@ -83,9 +84,9 @@ USDM: Final = Market(
         docs_url="https://developers.binance.com/docs/derivatives/usds-margined-futures",
         endpoints=Endpoints("wss://fstream.binance.com", "https://fapi.binance.com"),
         testnet=Endpoints("wss://demo-fstream.binance.com", "https://demo-fapi.binance.com"),
-        timeframes=_MINUTES_AND_LONGER,
+        timeframes=MINUTES_AND_LONGER,
         max_streams_per_connection=1024,
-        max_names_per_request=_NAMES_PER_REQUEST,
+        max_names_per_request=NAMES_PER_REQUEST,
         lifetime_s=24 * 3600.0,
         messages_per_s=10.0,
         connects=300,  # the spot market's
@@ -93,12 +94,12 @@ USDM: Final = Market(
         server_ping_s=180.0,
         rest_weight_per_minute=2400,
         klines_limit=1500,
-        drifting=_DRIFTING,
+        drifting=DRIFTING,
         assumed=frozenset({"max_names_per_request", "connects"}),
     ),
     # Klines belong to the "market" route. The route-less address of old acknowledges them and stays silent.
     websocket_path="/market/stream",
     rest_prefix="/fapi/v1",
     symbols_weight=1,
-    klines_weight=_usdm_klines_weight,
+    klines_weight=futures_klines_weight,
 )
