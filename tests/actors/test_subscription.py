@@ -166,6 +166,16 @@ async def test_a_reader_of_an_earlier_feed_is_told_revisions_and_what_was_fetche
         assert events[-1] == rows[-1]
 
 
+async def test_what_an_earlier_feed_told_and_nobody_can_tell_again_is_a_gap() -> None:
+    """It could not store it, and nobody watched when the next feed began."""
+    earlier = Cursor({BTC: 180_000, ETH: 180_000}, life=1)
+    subscription = Subscription(None, SubscriberSettings(), replay=Stored(earlier), life=2)
+    subscription.offer(delivery(candle(7), candle(4, ETH), candle(8)))
+    assert await read_some(subscription, 4) == [
+        Gap(BTC, 240_000, 360_000, GapReason.UNREPAIRED), candle(7), candle(4, ETH), candle(8),
+    ]  # fmt: skip
+
+
 async def test_a_cursor_says_of_which_streams_nothing_new_was_told_since_an_earlier_feed() -> None:
     """What this one fetches again of them may come while nobody reads, or be cut off."""
     earlier = Cursor({BTC: 180_000, ETH: 60_000}, life=1)

@@ -552,9 +552,9 @@ def _lost_revisions_forgotten() -> Iterator[None]:
 )
 def _told_twice() -> Iterator[None]:
     def make(news: Any) -> Any:
-        def credulous(self: Subscription, stream: Stream, event: Event) -> Event:
+        def credulous(self: Subscription, stream: Stream, event: Event) -> list[Event]:
             news(self, stream, event)
-            return event
+            return [event]
 
         return credulous
 

@@ -14,7 +14,7 @@ from attrs import evolve
 from candleactors.actors.delivery import Delivery, Forming
 from candleactors.actors.replay import retold
 from candleactors.errors import FeedClosed, MalformedMessage, SubscriberLagged
-from candleactors.model import Candle, Cursor, Event, Gap, Revision, Stream
+from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Stream
 from candleactors.settings import SubscriberSettings
 
 
@@ -220,7 +220,7 @@ class Subscription:
                 self._owed = ()
                 if not stored:
                     self._replay = None
-                return [news for stream, event in stored if (news := self._news(stream, event)) is not None]
+                return [news for stream, event in stored for news in self._news(stream, event)]
         # What is live would leave a hole behind what was replayed.
         self._replay = None
         self._events.clear()
@@ -230,9 +230,7 @@ class Subscription:
     def _take(self) -> list[Event]:
         ready: list[Event] = []
         while self._events:
-            stream, event = self._events.popleft()
-            if (news := self._news(stream, event)) is not None:
-                ready.append(news)
+            ready += self._news(*self._events.popleft())
         if self._forming and (now_s := trio.current_time()) >= self._forming_due_s():
             self._forming_at_s = now_s
             forming, self._forming = self._forming, {}
@@ -246,19 +244,27 @@ class Subscription:
                         ready.append(candle)
         return ready
 
-    def _news(self, stream: Stream, event: Event) -> Event | None:
-        """Return what the reader was not given yet of `event`, if anything; notes the reader's new position."""
+    def _news(self, stream: Stream, event: Event) -> list[Event]:
+        """Return what the reader was not given yet of `event`; notes the reader's new position."""
         if isinstance(event, Revision):
-            return event
-        position, given = _position(event), self._given.get(stream, -1)
+            return [event]
+        position, given = _position(event), self._given.get(stream)
+        if given is None:
+            self._given[stream] = position
+            return [event]
         if position <= given:
             is_refetched = position <= self._began_after.get(stream, -1)
-            return retold(event) if is_refetched and isinstance(event, Candle) else None
+            return [retold(event)] if is_refetched and isinstance(event, Candle) else []
         self._given[stream] = position
+        # Where an earlier feed died before it could store what it had delivered, this one goes on before or after that.
+        timeframe = stream.timeframe
         if isinstance(event, Gap) and event.first_open_ms <= given:
-            # An earlier feed died before it could store what it had delivered, and this one could not fetch it.
-            return evolve(event, first_open_ms=stream.timeframe.next_open(given))
-        return event
+            return [evolve(event, first_open_ms=timeframe.next_open(given))]
+        if self._again and given == self._began_after.get(stream) and stream in self._again:
+            hole_ms, until_ms = timeframe.next_open(given), _first(event)
+            if hole_ms < until_ms:
+                return [Gap(stream, hole_ms, timeframe.previous_open(until_ms), GapReason.UNREPAIRED), event]
+        return [event]
 
     def _cut_off(self, events: list[tuple[Stream, Event]]) -> None:
         for stream, event in (*self._events, *events):

@@ -19,22 +19,22 @@ async def unsettled(
     readers: Sequence[Reader],
     watched: Sequence[Stream],
     over_ms: int,
-    unstored: Collection[Stream],
+    abandoned: Collection[Stream],
 ) -> list[str]:
     """Return everything that is not right yet, a line each.
 
     The feed serves all it was asked for; each reader has been told everything of `watched` that was over at `over_ms`,
-    and it is the truth; the store holds what the first reader was told, who reads everything, `unstored` aside. Raises
-    `FeedClosed`.
+    and it is the truth; the store holds what the first reader was told, who reads everything. Of `abandoned` streams
+    something may be missing for good. Raises `FeedClosed`, and `StoreUnavailable` where the store cannot be read.
     """
     await feed.history(watched[0], limit=1)  # everything delivered is stored then
     since_ms = {stream: await _known_since_ms(store, stream) for stream in watched}
     problems = list(_unhealthy(feed.status()))
     for reader in readers:
-        own = [stream for stream in watched if reader.reads(stream)]
+        own = [stream for stream in watched if reader.reads(stream) and stream not in abandoned]
         problems += [f"{reader.name}: {each}" for each in reader.judge.compare(own, over_ms, since_ms)]
     judge = readers[0].judge
-    return problems + await _stored_otherwise(store, judge, [each for each in judge.streams if each not in unstored])
+    return problems + await _stored_otherwise(store, judge, [each for each in judge.streams if each not in abandoned])
 
 
 async def _known_since_ms(store: Store, stream: Stream) -> int:

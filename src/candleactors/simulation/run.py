@@ -15,7 +15,7 @@ import structlog
 import trio
 from attrs import evolve
 
-from candleactors.errors import FeedClosed
+from candleactors.errors import FeedClosed, StoreUnavailable
 from candleactors.feed import Feed, open_feed
 from candleactors.model import HOUR_MS, MINUTE_MS, Stream
 from candleactors.sim import FaultKind, Market, Simulator
@@ -109,7 +109,9 @@ class Simulation:
         self._growth = Growth()
         self._monitor = Monitor(self._simulators, self._breach)
         self._wanted: dict[str, None] = {}  # what watches declared, and unwatches did not take back
-        self._unstored: set[Stream] = set()  # of these a life may have taken with it what it had told
+        # What was told and not stored when a life ended: nobody fetches it again of streams that nobody watches then.
+        self._unstored: set[Stream] = set()
+        self._abandoned: set[Stream] = set()
         self._due = list(plan.acts)
         self._in_effect: dict[tuple[str, str], bool] = {}  # venues' faults that nobody has felt yet
         self._scope = trio.CancelScope()
@@ -152,6 +154,7 @@ class Simulation:
             self._feed = None
             if self._store.dead or self._store.refused:
                 self._unstored.update(self._readers[0].judge.streams)
+                self._abandoned.update(self._unstored.difference(self._watched()))
             with trio.CancelScope(shield=True):
                 await self._store.aclose()
         ending: Kill | Restart | None = self._ending
@@ -250,6 +253,7 @@ class Simulation:
             case Unwatch():
                 for stream in act.streams:
                     self._wanted.pop(stream, None)
+                self._abandoned.update(self._unstored.difference(self._watched()))
                 if self._feed is not None:
                     self._feed.unwatch(act.streams, owner=_OWNER)
             case Dawdle():
@@ -301,17 +305,21 @@ class Simulation:
     async def _problems(self) -> list[str]:
         if self._feed is None or self._store is None:
             return ["the feed does not run"]
-        watched = [*self._plan.streams, *map(Stream.parse, self._wanted)]
         over_ms = self._clock.true_ms() - _IN_TIME_MS
         try:
-            # What nobody watches any more is not fetched again.
-            unstored = self._unstored.difference(watched)
-            problems = await unsettled(self._feed, self._store, self._readers, watched, over_ms, unstored)
+            problems = await unsettled(
+                self._feed, self._store, self._readers, self._watched(), over_ms, self._abandoned
+            )
         except FeedClosed:
             return ["the feed does not run"]
+        except StoreUnavailable:
+            return ["the store cannot be read"]  # a stall may have put this trouble off
         if not problems:
-            self._unstored = unstored
+            self._unstored.clear()
         return problems
+
+    def _watched(self) -> list[Stream]:
+        return [*self._plan.streams, *map(Stream.parse, self._wanted)]
 
     # -- records ----------------------------------------------------------------------------------------------------
 
