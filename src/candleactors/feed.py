@@ -109,7 +109,9 @@ class Feed:
             known = parts.hub.missed(after)
             again = frozenset(after.after if known is None else known.again)
             flush = parts.store_writer.flush
-            replay = StoredReplay(parts.store, known or after, chosen, flush, again=again, began_ms=self._started_ms)
+            # There may have been other feeds in between.
+            since_ms = min(self._started_ms, after.taken_ms or self._started_ms)
+            replay = StoredReplay(parts.store, known or after, chosen, flush, again=again, since_ms=since_ms)
         return parts.hub.subscribe(chosen, forming=forming, replay=replay)
 
     async def history(
@@ -242,7 +244,7 @@ async def open_feed(
             interest=Interest(limits, used_clock, journal.parked, carriers(chosen)),
             store=used_store,
             store_writer=writer,
-            hub=Hub(chosen.subscriber, life=used_rng.getrandbits(48)),
+            hub=Hub(chosen.subscriber, life=used_rng.getrandbits(48), now_ms=used_clock.wall_ms),
             journal=journal,
         )
         feed = Feed(parts, clients)

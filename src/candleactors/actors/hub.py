@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from weakref import WeakSet
 
 from attrs import evolve
@@ -31,11 +31,14 @@ class Hub:
     so they are cut off and resume from the store.
     """
 
-    def __init__(self, settings: SubscriberSettings, life: int = 0) -> None:
-        """`life` is what the readers' cursors say of the feed they are from; another one for each feed."""
+    def __init__(self, settings: SubscriberSettings, life: int = 0, now_ms: Callable[[], int] = lambda: 0) -> None:
+        """`life` is what the readers' cursors say of the feed they are from, another one for each feed, and `now_ms`
+        when they were taken.
+        """
         self.life = life
         self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
         self._settings = settings
+        self._now_ms = now_ms
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._in_hand: list[Delivery] = []
         self.forming_version = 0
@@ -65,7 +68,9 @@ class Hub:
         self, streams: Iterable[Stream] | None, *, forming: bool = False, replay: Replay | None = None
     ) -> Subscription:
         """Return a subscription that receives everything delivered from now on."""
-        subscription = Subscription(streams, self._settings, forming=forming, replay=replay, life=self.life)
+        subscription = Subscription(
+            streams, self._settings, forming=forming, replay=replay, life=self.life, now_ms=self._now_ms
+        )
         subscription.news = self._news
         self._subscriptions.add(subscription)
         self.forming_version += forming

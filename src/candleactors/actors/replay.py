@@ -19,8 +19,8 @@ class StoredReplay:
     `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
     not replayed. `again` are those of which the reader was last given something by an earlier feed: of the candles
     shortly before it those are told again, as revisions, that were revised, and may never have been told so, or were
-    fetched anew since `began_ms`, when this feed began, and may be others now. Raises `StoreUnavailable`, and goes on
-    where it stood when asked again.
+    fetched anew since `since_ms`, when that feed had ended, and may be others now. Raises `StoreUnavailable`, and goes
+    on where it stood when asked again.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class StoredReplay:
         flush: Callable[[], Awaitable[None]],
         *,
         again: Collection[Stream] = (),
-        began_ms: int = 0,
+        since_ms: int = 0,
     ) -> None:
         self.cursor = cursor
         wanted = None if streams is None else frozenset(streams)
@@ -39,7 +39,7 @@ class StoredReplay:
         self._flush: Callable[[], Awaitable[None]] | None = flush
         self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
         self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
-        self._began_ms = began_ms
+        self._since_ms = since_ms
         self._retold = deque((stream, ms) for stream, ms in self._after if stream in again)
 
     async def batch(self) -> list[tuple[Stream, Event]]:
@@ -69,7 +69,7 @@ class StoredReplay:
         return [
             (stream, retold(candle))
             for candle in candles
-            if candle.closed and (candle.revision or candle.received_ms >= self._began_ms)
+            if candle.closed and (candle.revision or candle.received_ms >= self._since_ms)
         ]
 
     async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:

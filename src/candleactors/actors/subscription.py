@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol
 
@@ -50,12 +50,14 @@ class Subscription:
         forming: bool = False,
         replay: Replay | None = None,
         life: int = 0,
+        now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`streams` selects, ``None`` takes all. `life` is what cursors say of the feed they are from."""
+        """`streams` selects, ``None`` takes all. Cursors say that they are of this `life` and taken at `now_ms`."""
         self._streams = None if streams is None else dict.fromkeys(streams)  # unlike a set, always in the same order
         self._settings = settings
         self._wants_forming = forming
         self._life = life
+        self._now_ms = now_ms
         self._replay = replay
         self._events: deque[tuple[Stream, Event]] = deque()
         self._forming: dict[Stream, Forming] = {}
@@ -65,6 +67,7 @@ class Subscription:
         self._given = dict(self._began_after)
         self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
         self._again: tuple[Stream, ...] = ()
+        self._replayed_ms = 0 if replay is None else replay.cursor.taken_ms
         if replay is not None:
             self._again = replay.cursor.again if replay.cursor.life == life else tuple(replay.cursor.after)
         self._replaying: trio.CancelScope | None = None
@@ -114,7 +117,8 @@ class Subscription:
                 after[event.stream] = event.stream.timeframe.previous_open(_first(event))
         missed_before = tuple(key for key in missed if key[1] <= after.get(key[0], -1))
         again = tuple(stream for stream in self._again if after[stream] <= self._began_after[stream])
-        return Cursor(after, missed_before, self._life, self.news, again)
+        taken_ms = self._replayed_ms if again else self._now_ms()
+        return Cursor(after, missed_before, self._life, self.news, again, taken_ms)
 
     async def batch(self) -> list[Event]:
         """Return everything that is ready, at least one event, waiting for the first. A checkpoint.

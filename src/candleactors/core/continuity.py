@@ -82,6 +82,7 @@ class Continuity:
     __slots__ = (
         "_asked",
         "_asked_at_s",
+        "_catching_up",
         "_doubt_at_s",
         "_doubts",
         "_event_ms",
@@ -144,6 +145,9 @@ class Continuity:
         self._remembered: dict[int, tuple[int, int]] = dict(sorted(known.items())[-self._remember :])
         self._doubt_at_s = 0.0
         self._gaps = PassedOver(stream.timeframe, gaps if memory is None else memory.gaps, now_s)
+        self._catching_up = bool(
+            known
+        )  # nothing was compared with REST yet: a process may live too short for the timer
         self._verify_at_s: float | None = None
         if rules.verify_interval_s is not None:
             # What changed while nobody looked is looked for early: frequent restarts must not put it off for ever.
@@ -216,6 +220,8 @@ class Continuity:
         """
         self._answered(fetch)
         self._failures = 0
+        if fetch.start_ms is not None and fetch.start_ms <= min(self._remembered, default=0):
+            self._catching_up = False
         events: list[Event] = []
         final_ms = venue_now_ms - round(self._rules.settle_s * 1000)
         lagging_ms = venue_now_ms - round(self._rules.replica_lag_s * 1000)
@@ -302,12 +308,12 @@ class Continuity:
             missing = timeframe.count_between(expected, self._known_ms)
             # A single candle at the boundary is usually just behind the first update of the next one.
             if missing > 1 or now_s >= self._progress_s + min(1.0, rules.close_grace_s):
-                return self._from(expected, missing + 2, Urgency.HOLE)
+                return self._next(expected, missing + 2, Urgency.HOLE)
         if venue_now_ms is None:
             return None
         overdue_ms = venue_now_ms - timeframe.next_open(expected)
         if overdue_ms >= rules.close_grace_s * 1000 and polling:
-            return self._from(expected, overdue_ms // timeframe.nominal_ms + 3, Urgency.OVERDUE)
+            return self._next(expected, overdue_ms // timeframe.nominal_ms + 3, Urgency.OVERDUE)
         if self._doubts and now_s >= self._doubt_at_s:
             return self._since(min(self._doubts), Urgency.DOUBT)
         if (gap := self._gaps.due(now_s)) is not None:
@@ -317,6 +323,15 @@ class Continuity:
             if self._remembered:
                 return self._since(min(self._remembered), Urgency.VERIFY)
         return None
+
+    def _next(self, expected: int, rows: int, urgency: Urgency) -> Fetch:
+        """Return the fetch of what comes next; the first one compares what was stored too, if one answer holds both."""
+        if self._catching_up and self._rules.verify_interval_s is not None:
+            first = min(self._remembered)
+            more = self.stream.timeframe.count_between(first, expected)
+            if rows + more <= self._rules.max_rows:
+                return self._from(first, rows + more, urgency)
+        return self._from(expected, rows, urgency)
 
     def _since(self, start_ms: int, urgency: Urgency) -> Fetch:
         return self._from(start_ms, self.stream.timeframe.count_between(start_ms, self._expected()) + 1, urgency)

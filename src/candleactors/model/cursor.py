@@ -18,7 +18,8 @@ class Cursor:
     is from, and `news` counts what that had told by then, so that it knows what it has told since. Another feed, as
     after a restart, cannot know what was told of the candles shortly before, so those that were revised or had to be
     fetched again come as revisions, told before or not. `again` lists the streams of which the subscriber was given no
-    newer candle since: there, that may still happen.
+    newer candle since: there, that may still happen. `taken_ms` is when it was taken by our clock, UTC milliseconds, or
+    when the one was that `again` comes from; 0 where nobody knows.
     """
 
     after: Mapping[Stream, int] = field(factory=dict)
@@ -26,3 +27,4 @@ class Cursor:
     life: int = 0
     news: int = 0
     again: tuple[Stream, ...] = ()
+    taken_ms: int = 0
