@@ -243,6 +243,8 @@ class Judge:
                     yield f"{open_ms} was lost"
                 elif expected is not None and over_ms:
                     yield f"{open_ms} is still missing, and the venue has it"
+            elif candle.missing and not over_ms:
+                continue  # nobody watches it any more, so it stays incomplete
             elif expected is None:
                 yield f"{open_ms} was told, and the venue has nothing"
             elif (candle.values(), candle.missing) != (expected.values, expected.missing):
