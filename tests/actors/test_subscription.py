@@ -63,12 +63,12 @@ class RowStore:
     """A store of one stream, as far as a replay reads it."""
 
     def __init__(self, rows: list[Candle]) -> None:
-        self._rows = rows
+        self.rows = rows
 
     async def candles(
         self, stream: Stream, start_ms: int, end_ms: int | None = None, limit: int | None = None
     ) -> list[Candle]:
-        return [row for row in self._rows if start_ms <= row.open_time_ms <= (end_ms or row.open_time_ms)]
+        return [row for row in self.rows if start_ms <= row.open_time_ms <= (end_ms or row.open_time_ms)]
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         return []
@@ -193,6 +193,23 @@ async def test_a_cursor_says_of_which_streams_nothing_new_was_told_since_an_earl
     later.offer(delivery(candle(4)))
     assert await read_some(later, 1) == [candle(4)]
     assert later.cursor == Cursor({BTC: 240_000, ETH: 180_000}, life=2, taken_ms=9)
+
+
+async def test_what_is_written_while_a_replay_reads_leaves_no_hole() -> None:
+    """The store is given candle 3 and a gap after it between two reads of the same page."""
+    store = RowStore([candle(2)])
+
+    async def gaps(stream: Stream) -> list[Gap]:
+        known = [] if len(store.rows) < 2 else [gap(4, 5)]
+        store.rows = [candle(2), candle(3)]
+        return known
+
+    async def flush() -> None:
+        await trio.lowlevel.checkpoint()
+
+    store.gaps = gaps  # type: ignore[method-assign]
+    replay = StoredReplay(cast(Any, store), Cursor({BTC: 60_000}), None, flush)
+    assert [event for _, event in await replay.batch()] == [candle(2), candle(3), gap(4, 5)]
 
 
 async def test_the_end_of_the_feed_breaks_a_replay_off() -> None:

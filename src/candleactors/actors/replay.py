@@ -73,13 +73,11 @@ class StoredReplay:
         ]
 
     async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:
-        candles = await self._store.candles(stream, after_ms + 1, limit=PAGE)
+        candles, gaps = await self._rows(stream, after_ms + 1)
         until_ms = candles[-1].open_time_ms if len(candles) == PAGE else None
         found: list[Candle | Gap] = [candle for candle in candles if candle.closed]
         found += [
-            gap
-            for gap in await self._store.gaps(stream)
-            if gap.last_open_ms > after_ms and (until_ms is None or gap.first_open_ms < until_ms)
+            gap for gap in gaps if gap.last_open_ms > after_ms and (until_ms is None or gap.first_open_ms < until_ms)
         ]
         # Only now: what the store failed to read is asked for again.
         if until_ms is None:
@@ -88,6 +86,16 @@ class StoredReplay:
             self._after[0] = (stream, until_ms)
         found.sort(key=lambda event: event.first_open_ms if isinstance(event, Gap) else event.open_time_ms)
         return [(stream, event) for event in found]
+
+    async def _rows(self, stream: Stream, start_ms: int) -> tuple[list[Candle], list[Gap]]:
+        """Return stored candles from `start_ms` on, a page at most, and all gaps, as they were at one moment."""
+        gaps = await self._store.gaps(stream)
+        while True:
+            candles = await self._store.candles(stream, start_ms, limit=PAGE)
+            # Whoever writes meanwhile may come between the two reads.
+            before, gaps = gaps, await self._store.gaps(stream)
+            if gaps == before:
+                return candles, gaps
 
 
 def retold(candle: Candle) -> Revision:
