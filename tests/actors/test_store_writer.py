@@ -50,10 +50,12 @@ class FlakyStore(SqliteStore):
 
     broken = False
     writes = 0
+    most_writes = 1_000
+    """The process dies before the next one."""
 
     async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
         await trio.lowlevel.checkpoint()
-        if self.broken:
+        if self.broken or self.writes == self.most_writes:
             raise StoreUnavailable("disk full")
         self.writes += 1
         await super().write(candles, gaps)
@@ -98,6 +100,23 @@ def test_rows_are_written_in_batches_and_the_last_word_counts(tmp_path: Path) ->
             assert store.writes == 1
             assert (writer.written, writer.pending) == (2, 0)
         assert await stored(path) == ([candle(1, price=5, revision=1), candle(2)], [])
+
+    live(scenario)
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_whatever_was_written_last_the_store_has_no_hole(tmp_path: Path, writes: int) -> None:
+    """A gap is not stored before the candles in front of it."""
+    rows = (candle(1), candle(2), candle(3), Gap(STREAM, 240_000, 300_000, GapReason.VENUE), candle(6))
+
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], batch=2) as (writer, store, _):
+            store.most_writes = writes
+            await writer.mailbox.put(events(*rows))
+            await trio.sleep(1)
+        candles, gaps = await stored(path)
+        assert [*candles, *gaps] == sorted(rows[: 2 * writes], key=lambda row: isinstance(row, Gap))
 
     live(scenario)
 

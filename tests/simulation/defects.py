@@ -490,8 +490,7 @@ def _write_error_swallowed() -> Iterator[None]:
             try:
                 await write_batch(self)
             except StoreUnavailable:
-                self._candles.clear()
-                self._gaps.clear()
+                self._rows.clear()
 
         return swallowing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import islice
 
 import trio
 from attrs import define, field, frozen
@@ -63,8 +64,8 @@ class StoreWriter:
         self._settings = settings
         self._backoff = backoff
         self._on_trouble = on_trouble
-        self._candles: dict[tuple[Stream, int], Candle] = {}
-        self._gaps: list[Gap] = []
+        # As they came, so that what is stored at any moment has no hole: by stream and first and last open time.
+        self._rows: dict[tuple[Stream, int, int], Candle | Gap] = {}
         self._stretches: dict[Stream, tuple[int, int]] = {}  # first and last open time of what was shed
         self._flushes: list[Flush] = []
         self._due_s = math.inf
@@ -73,7 +74,7 @@ class StoreWriter:
     @property
     def pending(self) -> int:
         """Rows accepted and not yet written."""
-        return len(self._candles) + len(self._gaps)
+        return len(self._rows)
 
     async def run(self, context: ChildContext) -> None:
         """Write until asked to stop, then what is left, once."""
@@ -119,23 +120,21 @@ class StoreWriter:
                 self._flushes.append(message)
                 continue
             for stream, event in message:
-                if isinstance(event, Gap):
-                    self._gaps.append(event)
-                else:
-                    candle = event.candle if isinstance(event, Revision) else event
-                    self._candles[stream, candle.open_time_ms] = candle
+                row = event.candle if isinstance(event, Revision) else event
+                self._rows[_key(stream, row)] = row
         if self.pending and self._due_s == math.inf:
             self._due_s = trio.current_time() + self._settings.flush_interval_s
         # A burst that the store is about to take is not worth shedding.
-        if self.trouble is not None and len(self._candles) > self._settings.max_pending:
-            self._shed(len(self._candles) - self._settings.max_pending)
+        if self.trouble is not None and self.pending > self._settings.max_pending:
+            self._shed(self.pending - self._settings.max_pending)
 
     def _shed(self, count: int) -> None:
         """Give up the `count` oldest rows, and remember the stretch of each stream in which they lie."""
-        for stream, open_ms in list(self._candles)[:count]:
-            del self._candles[stream, open_ms]
-            first_ms, last_ms = self._stretches.get(stream, (open_ms, open_ms))
-            self._stretches[stream] = (min(first_ms, open_ms), max(last_ms, open_ms))
+        for key in list(islice(self._rows, count)):
+            del self._rows[key]
+            stream, first_ms, last_ms = key
+            known = self._stretches.get(stream, (first_ms, last_ms))
+            self._stretches[stream] = (min(known[0], first_ms), max(known[1], last_ms))
         self.shed += count
 
     async def _write(self) -> None:
@@ -161,17 +160,23 @@ class StoreWriter:
             request.done.set()
 
     async def _write_batch(self) -> None:
-        keys = list(self._candles)[: self._settings.batch]
-        batch = {key: self._candles[key] for key in keys}
-        gaps, stretches = self._gaps[:], dict(self._stretches)
+        batch = dict(islice(self._rows.items(), self._settings.batch))
+        stretches = dict(self._stretches)
         # What else is stored of a stretch, now or later, takes itself out of the gap.
-        lost = [Gap(stream, *stretch, GapReason.UNREPAIRED) for stream, stretch in stretches.items()]
-        await self._store.write(list(batch.values()), [*lost, *gaps])
-        self.written += len(batch)
-        for key, candle in batch.items():
-            if self._candles.get(key) is candle:
-                del self._candles[key]
-        del self._gaps[: len(gaps)]
+        gaps = [Gap(stream, *stretch, GapReason.UNREPAIRED) for stream, stretch in stretches.items()]
+        gaps += [row for row in batch.values() if isinstance(row, Gap)]
+        candles = [row for row in batch.values() if not isinstance(row, Gap)]
+        await self._store.write(candles, gaps)
+        self.written += len(candles)
+        for key, row in batch.items():
+            if self._rows.get(key) is row:
+                del self._rows[key]
         for stream, stretch in stretches.items():
             if self._stretches[stream] == stretch:
                 del self._stretches[stream]
+
+
+def _key(stream: Stream, row: Candle | Gap) -> tuple[Stream, int, int]:
+    if isinstance(row, Gap):
+        return stream, row.first_open_ms, row.last_open_ms
+    return stream, row.open_time_ms, row.open_time_ms
