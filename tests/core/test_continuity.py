@@ -178,6 +178,18 @@ def test_what_has_not_come_to_the_store_is_known_to_the_next_one_too() -> None:
     assert continuity.on_rows(fetch, rows[2:], 86.0, at(6) + 1_000) == [Revision(rows[2].replace(revision=1))]
 
 
+def test_a_doubt_outlasts_a_long_catch_up() -> None:
+    """More candles come with the doubt than are remembered otherwise."""
+    recent = tuple(row(n, price=77) for n in range(60))
+    continuity = Continuity(stream(), ContinuityRules(), 0.0, resume_after_ms=at(59), recent=recent)
+    fetch = wish(continuity, 0.0, at(150) + 30_000)
+    rows = [row(0), *recent[1:], *(row(n) for n in range(60, 150)), row(150, closed=False)]
+    assert continuity.on_rows(fetch, rows, 0.0, at(150) + 30_000) == rows[60:150]
+    fetch = wish(continuity, 6.0, at(150) + 36_000)
+    assert (fetch.urgency, fetch.start_ms) == (Urgency.DOUBT, at(0))
+    assert continuity.on_rows(fetch, rows, 6.0, at(150) + 36_000) == [Revision(row(0).replace(revision=1))]
+
+
 def test_a_hole_of_the_venue_is_a_gap() -> None:
     continuity = started(3)
     continuity.on_closed(candle(at(6)), 10.0, FAR)

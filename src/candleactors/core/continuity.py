@@ -491,12 +491,15 @@ class Continuity:
         events.append(Revision(candle))
 
     def _note(self, open_ms: int, fingerprint: int, revision: int) -> None:
-        remembered = self._remembered
+        remembered, doubts = self._remembered, self._doubts
         remembered[open_ms] = (fingerprint, revision)
-        while len(remembered) > self._remember:
+        while len(remembered) > self._remember + len(doubts):
+            # What is in doubt is kept, for REST to confirm.
+            del remembered[next(known_ms for known_ms in remembered if known_ms not in doubts)]
+        if len(remembered) > 2 * self._remember:
             forgotten = next(iter(remembered))
             del remembered[forgotten]
-            self._doubts.pop(forgotten, None)
+            doubts.pop(forgotten, None)
 
 
 def remembered(timeframe: Timeframe) -> int:

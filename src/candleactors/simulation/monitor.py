@@ -14,6 +14,7 @@ LOOK_EVERY_S: Final = 7.3
 """In no step with anything else."""
 AUDITED_S: Final = 360.0
 """What an unanswered SUBSCRIBE left behind is found by the audit, every five minutes."""
+_LOOKS: Final = 4
 _FIRST_ANSWERS_S: Final = 60.0
 _MOST_TASKS: Final = 80
 _TASKS_PER_SHARD: Final = 30
@@ -47,9 +48,12 @@ class Monitor:
             await trio.sleep(LOOK_EVERY_S)
             self._budgets()
             self._tasks(feed)
-            if self._surplus(feed) or self._mistaken(feed):
-                # One socket may be on its way out while the next one opens.
+            looks = 1
+            while looks < _LOOKS and (self._surplus(feed) or self._mistaken(feed)):
+                # One socket may be on its way out while the next one opens. In a stall nothing moves at all.
                 await trio.sleep(1.0)
+                looks += 1
+            if looks == _LOOKS:
                 for problem in self._surplus(feed):
                     self._on_breach("connections", problem)
                 for problem in self._mistaken(feed):

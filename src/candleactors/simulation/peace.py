@@ -20,12 +20,15 @@ async def unsettled(
     watched: Sequence[Stream],
     over_ms: int,
     abandoned: Collection[Stream],
+    *,
+    late: bool,
 ) -> list[str]:
     """Return everything that is not right yet, a line each.
 
     The feed serves all it was asked for; each reader has been told everything of `watched` that was over at `over_ms`,
     and it is the truth; the store holds what the first reader was told, who reads everything. Of `abandoned` streams
-    something may be missing for good. Raises `FeedClosed`, and `StoreUnavailable` where the store cannot be read.
+    something may be missing for good, and the store may begin `late`. Raises `FeedClosed`, and `StoreUnavailable` where
+    the store cannot be read.
     """
     await feed.history(watched[0], limit=1)  # everything delivered is stored then
     since_ms = {stream: await _known_since_ms(store, stream) for stream in watched}
@@ -34,7 +37,8 @@ async def unsettled(
         own = [stream for stream in watched if reader.reads(stream) and stream not in abandoned]
         problems += [f"{reader.name}: {each}" for each in reader.judge.compare(own, over_ms, since_ms)]
     judge = readers[0].judge
-    return problems + await _stored_otherwise(store, judge, [each for each in judge.streams if each not in abandoned])
+    streams = [stream for stream in judge.streams if stream not in abandoned]
+    return problems + await _stored_otherwise(store, judge, streams, late=late)
 
 
 async def _known_since_ms(store: Store, stream: Stream) -> int:
@@ -51,12 +55,14 @@ def _unhealthy(status: FeedStatus) -> Iterator[str]:
             yield f"{venue.venue} has not caught up: {venue}"
 
 
-async def _stored_otherwise(store: Store, judge: Judge, streams: Sequence[Stream]) -> list[str]:
+async def _stored_otherwise(store: Store, judge: Judge, streams: Sequence[Stream], *, late: bool) -> list[str]:
     """Return what the store holds and was not told, and the other way round."""
     problems: list[str] = []
     for stream in streams:
         first_ms = judge.kept_from_ms(stream)
         stored = {candle.open_time_ms: candle for candle in await store.candles(stream, first_ms)}
+        if late and stored:
+            first_ms = min(stored)
         said, passed_over = judge.said(stream)
         told = {open_ms: candle for open_ms, candle in said.items() if open_ms >= first_ms}
         problems += [f"{stream} {ms} is stored and was never told" for ms in sorted(stored.keys() - told.keys())]

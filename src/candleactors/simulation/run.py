@@ -54,6 +54,8 @@ _LOOK_EVERY_S: Final = 60.0
 _IN_TIME_MS: Final = 12_000
 """What was over so long ago has to be there, in peace."""
 _MOMENT_S: Final = 1.0
+_LATEST_S: Final = 60.0
+"""What cannot happen so long after its time does not happen."""
 _STALE_FOR_MS: Final = 180_000
 _OWNER: Final = "host"
 
@@ -112,6 +114,7 @@ class Simulation:
         # What was told and not stored when a life ended: nobody fetches it again of streams that nobody watches then.
         self._unstored: set[Stream] = set()
         self._abandoned: set[Stream] = set()
+        self._losses = 0
         self._due = list(plan.acts)
         self._in_effect: dict[tuple[str, str], bool] = {}  # venues' faults that nobody has felt yet
         self._scope = trio.CancelScope()
@@ -153,6 +156,7 @@ class Simulation:
         finally:
             self._feed = None
             if self._store.dead or self._store.refused:
+                self._losses += 1
                 self._unstored.update(self._readers[0].judge.streams)
                 self._abandoned.update(self._unstored.difference(self._watched()))
             with trio.CancelScope(shield=True):
@@ -206,6 +210,8 @@ class Simulation:
         while self._due:
             act = self._due.pop(0)
             await trio.sleep_until(act.at_s)
+            if trio.current_time() > act.at_s + _LATEST_S:
+                continue  # stalls have put it off, and peace must not be disturbed
             if isinstance(act, Kill | Crash):
                 if act.rounds:
                     before = self._closes()
@@ -308,7 +314,13 @@ class Simulation:
         over_ms = self._clock.true_ms() - _IN_TIME_MS
         try:
             problems = await unsettled(
-                self._feed, self._store, self._readers, self._watched(), over_ms, self._abandoned
+                self._feed,
+                self._store,
+                self._readers,
+                self._watched(),
+                over_ms,
+                self._abandoned,
+                late=self._losses > 0,
             )
         except FeedClosed:
             return ["the feed does not run"]
