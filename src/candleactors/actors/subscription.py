@@ -110,7 +110,7 @@ class Subscription:
         for stream, first_ms in self._lost_first.items():
             after.setdefault(stream, stream.timeframe.previous_open(first_ms))
         waiting = (*self._ready, *(event for _, event in self._events))
-        revised = [(e.stream, e.candle.open_time_ms) for e in waiting if isinstance(e, Revision)]
+        revised = [key for event in waiting if (key := self._revises(event)) is not None]
         missed = dict.fromkeys((*self._owed, *self._lost_revisions, *revised))
         for event in reversed(self._ready):
             if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
@@ -270,11 +270,19 @@ class Subscription:
                 return [Gap(stream, hole_ms, timeframe.previous_open(until_ms), GapReason.UNREPAIRED), event]
         return [event]
 
+    def _revises(self, event: Event) -> tuple[Stream, int] | None:
+        """Return which candle `event` tells again, if it does; what this feed fetched again is told as a revision."""
+        if isinstance(event, Revision):
+            return event.stream, event.candle.open_time_ms
+        if isinstance(event, Candle) and event.closed and event.open_time_ms <= self._began_after.get(event.stream, -1):
+            return event.stream, event.open_time_ms
+        return None
+
     def _cut_off(self, events: list[tuple[Stream, Event]]) -> None:
         for stream, event in (*self._events, *events):
-            if isinstance(event, Revision):
-                self._lost_revisions[stream, event.candle.open_time_ms] = None
-            else:
+            if (revised := self._revises(event)) is not None:
+                self._lost_revisions[revised] = None
+            elif not isinstance(event, Revision):
                 self._lost_first.setdefault(stream, _first(event))
         self._lost += len(self._events) + len(events)
         self._events.clear()
