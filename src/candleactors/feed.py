@@ -107,11 +107,11 @@ class Feed:
         replay = None
         if after is not None:
             known = parts.hub.missed(after)
-            again = frozenset(after.after if known is None else known.again)
+            again = dict(after.again)
+            if known is None:
+                again = dict.fromkeys(after.after, after.taken_ms or self._started_ms) | again
             flush = parts.store_writer.flush
-            # There may have been other feeds in between.
-            since_ms = min(self._started_ms, after.taken_ms or self._started_ms)
-            replay = StoredReplay(parts.store, known or after, chosen, flush, again=again, since_ms=since_ms)
+            replay = StoredReplay(parts.store, known or after, chosen, flush, again=again)
         return parts.hub.subscribe(chosen, forming=forming, replay=replay)
 
     async def history(

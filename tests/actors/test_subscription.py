@@ -156,10 +156,10 @@ async def test_a_reader_of_an_earlier_feed_is_told_revisions_and_what_was_fetche
     async def flush() -> None:
         await trio.lowlevel.checkpoint()
 
-    for streams, again in (((), []), ((BTC,), [130, 149])):
+    for since, again in (({}, []), ({BTC: 5}, [130, 149])):
         store = RowStore(rows)
         cursor = Cursor({BTC: 150 * 60_000})
-        replay = StoredReplay(cast(Any, store), cursor, None, flush, again=streams, since_ms=5)
+        replay = StoredReplay(cast(Any, store), cursor, None, flush, again=since)
         events = [event for _, event in [pair for _ in range(3) for pair in await replay.batch()]]
         assert [e.candle.open_time_ms // frame.nominal_ms for e in events if isinstance(e, Revision)] == again
         assert all(e.candle.revision == 1 for e in events if isinstance(e, Revision))
@@ -184,13 +184,13 @@ async def test_a_cursor_says_of_which_streams_nothing_new_was_told_since_an_earl
     )
     subscription.offer(delivery(candle(3), candle(2, ETH)))
     # The third candle was fetched again and waits to be told as a revision.
-    assert subscription.cursor == Cursor(earlier.after, ((BTC, 180_000),), life=2, again=(BTC, ETH), taken_ms=5)
+    assert subscription.cursor == Cursor(earlier.after, ((BTC, 180_000),), life=2, taken_ms=9, again={BTC: 5, ETH: 5})
     assert await read_some(subscription, 2) == [revision(3), candle(2, ETH)]
-    assert subscription.cursor == Cursor({BTC: 180_000, ETH: 120_000}, life=2, again=(BTC,), taken_ms=5)
+    assert subscription.cursor == Cursor({BTC: 180_000, ETH: 120_000}, life=2, taken_ms=9, again={BTC: 5})
     later = Subscription(None, SubscriberSettings(), replay=Stored(subscription.cursor), life=2, now_ms=lambda: 9)
     later.offer(delivery(candle(3, ETH)))
     assert await read_some(later, 1) == [candle(3, ETH)]
-    assert later.cursor == Cursor({BTC: 180_000, ETH: 180_000}, life=2, again=(BTC,), taken_ms=5)
+    assert later.cursor == Cursor({BTC: 180_000, ETH: 180_000}, life=2, taken_ms=9, again={BTC: 5})
     later.offer(delivery(candle(4)))
     assert await read_some(later, 1) == [candle(4)]
     assert later.cursor == Cursor({BTC: 240_000, ETH: 180_000}, life=2, taken_ms=9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Stream
 from candleactors.stores.base import Store
@@ -17,10 +17,10 @@ class StoredReplay:
     """Reads the store from `cursor` on, page by page; see `candleactors.actors.subscription.Replay`.
 
     `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
-    not replayed. `again` are those of which the reader was last given something by an earlier feed: of the candles
-    shortly before it those are told again, as revisions, that were revised, and may never have been told so, or were
-    fetched anew since `since_ms`, when that feed had ended, and may be others now. Raises `StoreUnavailable`, and goes
-    on where it stood when asked again.
+    not replayed. `again` has those of which the reader was last given something by an earlier feed, with when it was
+    there last: of the candles shortly before its position those are told again, as revisions, that were revised, and
+    may never have been told so, or were fetched anew since then, and may be others now. Raises `StoreUnavailable`, and
+    goes on where it stood when asked again.
     """
 
     def __init__(
@@ -30,8 +30,7 @@ class StoredReplay:
         streams: Iterable[Stream] | None,
         flush: Callable[[], Awaitable[None]],
         *,
-        again: Collection[Stream] = (),
-        since_ms: int = 0,
+        again: Mapping[Stream, int] | None = None,
     ) -> None:
         self.cursor = cursor
         wanted = None if streams is None else frozenset(streams)
@@ -39,8 +38,8 @@ class StoredReplay:
         self._flush: Callable[[], Awaitable[None]] | None = flush
         self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
         self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
-        self._since_ms = since_ms
-        self._retold = deque((stream, ms) for stream, ms in self._after if stream in again)
+        self._again = again or {}
+        self._retold = deque((stream, ms) for stream, ms in self._after if stream in self._again)
 
     async def batch(self) -> list[tuple[Stream, Event]]:
         """Return the next page, in order per stream; an empty list at the end."""
@@ -69,7 +68,7 @@ class StoredReplay:
         return [
             (stream, retold(candle))
             for candle in candles
-            if candle.closed and (candle.revision or candle.received_ms >= self._since_ms)
+            if candle.closed and (candle.revision or candle.received_ms >= self._again[stream])
         ]
 
     async def _page(self, stream: Stream, after_ms: int) -> list[tuple[Stream, Event]]:

@@ -66,10 +66,11 @@ class Subscription:
         self._began_after: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
         self._given = dict(self._began_after)
         self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
-        self._again: tuple[Stream, ...] = ()
-        self._replayed_ms = 0 if replay is None else replay.cursor.taken_ms
+        self._again: dict[Stream, int] = {}  # see `Cursor.again`
         if replay is not None:
-            self._again = replay.cursor.again if replay.cursor.life == life else tuple(replay.cursor.after)
+            self._again = dict(replay.cursor.again)
+            if replay.cursor.life != life:
+                self._again = dict.fromkeys(replay.cursor.after, replay.cursor.taken_ms) | self._again
         self._replaying: trio.CancelScope | None = None
         self._ready: deque[Event] = deque()  # taken by `batch` for the iterator, not yet yielded
         self._wake = trio.Event()
@@ -116,9 +117,8 @@ class Subscription:
             if isinstance(event, Gap) or (isinstance(event, Candle) and event.closed):
                 after[event.stream] = event.stream.timeframe.previous_open(_first(event))
         missed_before = tuple(key for key in missed if key[1] <= after.get(key[0], -1))
-        again = tuple(stream for stream in self._again if after[stream] <= self._began_after[stream])
-        taken_ms = self._replayed_ms if again else self._now_ms()
-        return Cursor(after, missed_before, self._life, self.news, again, taken_ms)
+        again = {stream: ms for stream, ms in self._again.items() if after[stream] <= self._began_after[stream]}
+        return Cursor(after, missed_before, self._life, self.news, self._now_ms(), again)
 
     async def batch(self) -> list[Event]:
         """Return everything that is ready, at least one event, waiting for the first. A checkpoint.
