@@ -111,6 +111,8 @@ class Feed:
             if known is None:
                 again = dict.fromkeys(after.after, after.taken_ms or self._started_ms) | again
             flush = parts.store_writer.flush
+            # Our clock may have been set back since.
+            again = {stream: min(since_ms, self._started_ms) for stream, since_ms in again.items()}
             replay = StoredReplay(parts.store, known or after, chosen, flush, again=again)
         return parts.hub.subscribe(chosen, forming=forming, replay=replay)
 
