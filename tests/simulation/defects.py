@@ -547,7 +547,7 @@ def _lost_revisions_forgotten() -> Iterator[None]:
     "Does not look whether what comes live was replayed from the store already.",
     breach="is repeated or out of order",
     trouble=Trouble.SEAMS,
-    within=2,
+    within=3,
 )
 def _told_twice() -> Iterator[None]:
     def make(news: Any) -> Any:
