@@ -178,6 +178,21 @@ def test_what_has_not_come_to_the_store_is_known_to_the_next_one_too() -> None:
     assert continuity.on_rows(fetch, rows[2:], 86.0, at(6) + 1_000) == [Revision(rows[2].replace(revision=1))]
 
 
+def test_the_first_catch_up_compares_what_is_stored() -> None:
+    """A process may not live until the first comparison by the clock; the second request asks for what is new alone."""
+    recent = (row(1), row(2, price=77))
+    continuity = Continuity(stream(), ContinuityRules(), 0.0, resume_after_ms=at(2), recent=recent)
+    fetch = wish(continuity, 0.0, at(4) + 10_000)
+    assert (fetch.urgency, fetch.start_ms) == (Urgency.OVERDUE, at(1))
+    rows = [row(1), row(2), row(3), row(4, closed=False)]
+    assert continuity.on_rows(fetch, rows, 0.0, at(4) + 11_000) == [row(3)]
+    fetch = wish(continuity, 5.0, at(4) + 16_000)
+    assert (fetch.urgency, fetch.start_ms) == (Urgency.DOUBT, at(2))
+    assert continuity.on_rows(fetch, rows[1:], 5.0, at(4) + 16_000) == [Revision(row(2).replace(revision=1))]
+    fetch = wish(continuity, 70.0, at(5) + 21_000)
+    assert (fetch.urgency, fetch.start_ms) == (Urgency.OVERDUE, at(4))
+
+
 def test_a_doubt_outlasts_a_long_catch_up() -> None:
     """More candles come with the doubt than are remembered otherwise."""
     recent = tuple(row(n, price=77) for n in range(60))
