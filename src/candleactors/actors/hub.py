@@ -17,8 +17,6 @@ from candleactors.settings import SubscriberSettings
 
 CAPACITY = 256
 """Deliveries waiting at most. The hub never waits for a reader, so it is only ever a few behind."""
-
-
 _REVISIONS = 10_000
 """So many revisions back it is known what was told; readers who were away for longer are told more than they need."""
 

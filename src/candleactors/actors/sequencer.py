@@ -66,8 +66,8 @@ class Sequencer:
         self._followed: dict[str, Continuity] = {}
         self._opening: dict[Stream, float] = {}  # streams to follow, to when the store was asked about them
         self._past = ContinuityCounters()  # of streams no longer followed
-        # What outlives a restart of the actor: how far each stream was delivered, and what was being delivered. The
-        # store is behind that, for as long as it is full.
+        # What outlives a restart of the actor: how far each stream was delivered, what it was, and what was being
+        # delivered. The store may be behind all that.
         self._delivered: dict[Stream, int] = {}
         self._memories: dict[Stream, Memory] = {}
         self._outbox: Delivery | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from candleactors.actors.status import FeedStatus
 from candleactors.feed import Feed
 from candleactors.model import Stream
 from candleactors.simulation.judge import Judge
+from candleactors.simulation.losses import Losses
 from candleactors.simulation.reader import Reader
 from candleactors.simulation.truth import MINUTE
 from candleactors.stores.base import Store
@@ -19,26 +20,23 @@ async def unsettled(
     readers: Sequence[Reader],
     watched: Sequence[Stream],
     over_ms: int,
-    abandoned: Collection[Stream],
-    *,
-    late: bool,
+    losses: Losses,
 ) -> list[str]:
     """Return everything that is not right yet, a line each.
 
     The feed serves all it was asked for; each reader has been told everything of `watched` that was over at `over_ms`,
-    and it is the truth; the store holds what the first reader was told, who reads everything. Of `abandoned` streams
-    something may be missing for good, and the store may begin `late`. Raises `FeedClosed`, and `StoreUnavailable` where
-    the store cannot be read.
+    and it is the truth; the store holds what the first reader was told, who reads everything; `losses` aside.
+    Raises `FeedClosed`, and `StoreUnavailable` where the store cannot be read.
     """
     await feed.history(watched[0], limit=1)  # everything delivered is stored then
     since_ms = {stream: await _known_since_ms(store, stream) for stream in watched}
     problems = list(_unhealthy(feed.status()))
     for reader in readers:
-        own = [stream for stream in watched if reader.reads(stream) and stream not in abandoned]
+        own = [stream for stream in watched if reader.reads(stream) and stream not in losses.abandoned]
         problems += [f"{reader.name}: {each}" for each in reader.judge.compare(own, over_ms, since_ms)]
     judge = readers[0].judge
-    streams = [stream for stream in judge.streams if stream not in abandoned]
-    return problems + await _stored_otherwise(store, judge, streams, late=late)
+    streams = [stream for stream in judge.streams if stream not in losses.abandoned]
+    return problems + await _stored_otherwise(store, judge, streams, late=losses.any)
 
 
 async def _known_since_ms(store: Store, stream: Stream) -> int:

@@ -38,6 +38,7 @@ from candleactors.simulation.disk import Disk, ProcessStore
 from candleactors.simulation.growth import Growth
 from candleactors.simulation.judge import Judge, Weather
 from candleactors.simulation.lifeline import Lifeline
+from candleactors.simulation.losses import Losses
 from candleactors.simulation.monitor import Monitor
 from candleactors.simulation.outcome import Breach, Outcome
 from candleactors.simulation.peace import unsettled
@@ -111,10 +112,7 @@ class Simulation:
         self._growth = Growth()
         self._monitor = Monitor(self._simulators, self._breach)
         self._wanted: dict[str, None] = {}  # what watches declared, and unwatches did not take back
-        # What was told and not stored when a life ended: nobody fetches it again of streams that nobody watches then.
-        self._unstored: set[Stream] = set()
-        self._abandoned: set[Stream] = set()
-        self._losses = 0
+        self._losses = Losses()
         self._due = list(plan.acts)
         self._in_effect: dict[tuple[str, str], bool] = {}  # venues' faults that nobody has felt yet
         self._scope = trio.CancelScope()
@@ -156,9 +154,7 @@ class Simulation:
         finally:
             self._feed = None
             if self._store.dead or self._store.refused:
-                self._losses += 1
-                self._unstored.update(self._readers[0].judge.streams)
-                self._abandoned.update(self._unstored.difference(self._watched()))
+                self._losses.add(self._readers[0].judge.streams, self._watched())
             with trio.CancelScope(shield=True):
                 await self._store.aclose()
         ending: Kill | Restart | None = self._ending
@@ -259,7 +255,7 @@ class Simulation:
             case Unwatch():
                 for stream in act.streams:
                     self._wanted.pop(stream, None)
-                self._abandoned.update(self._unstored.difference(self._watched()))
+                self._losses.watch(self._watched())
                 if self._feed is not None:
                     self._feed.unwatch(act.streams, owner=_OWNER)
             case Dawdle():
@@ -313,21 +309,13 @@ class Simulation:
             return ["the feed does not run"]
         over_ms = self._clock.true_ms() - _IN_TIME_MS
         try:
-            problems = await unsettled(
-                self._feed,
-                self._store,
-                self._readers,
-                self._watched(),
-                over_ms,
-                self._abandoned,
-                late=self._losses > 0,
-            )
+            problems = await unsettled(self._feed, self._store, self._readers, self._watched(), over_ms, self._losses)
         except FeedClosed:
             return ["the feed does not run"]
         except StoreUnavailable:
             return ["the store cannot be read"]  # a stall may have put this trouble off
         if not problems:
-            self._unstored.clear()
+            self._losses.settle()
         return problems
 
     def _watched(self) -> list[Stream]:
