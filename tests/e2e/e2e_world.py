@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from candleactors.errors import SubscriberLagged
 from candleactors.feed import Feed, open_feed
 from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Source, Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
+from candleactors.sim.binance import SPOT_RULES, USDM_RULES
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.market import Market
-from candleactors.sim.rules import SPOT_RULES, USDM_RULES, Rules
+from candleactors.sim.rules import Rules
 from candleactors.sim.server import Simulator
 from candleactors.sim.websocket import Connection
 from candleactors.stores.base import Store
@@ -175,7 +176,7 @@ async def open_world(
     tmp_path: Path,
     *venues: VenueSettings,
     epoch_ms: int = EPOCH,
-    rules: dict[str, Rules] | None = None,
+    rules: Mapping[str, Rules] | None = None,
     market: Market | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:

@@ -11,8 +11,8 @@ from attrs import evolve
 from e2e_world import SPOT, World, open_world, spot
 
 from candleactors.feed import Feed
+from candleactors.sim.binance import SPOT_RULES
 from candleactors.sim.faults import FaultKind
-from candleactors.sim.rules import SPOT_RULES
 
 
 class Watchman:

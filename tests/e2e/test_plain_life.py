@@ -9,7 +9,7 @@ from e2e_world import EVE, SPOT, USDM, open_world, spot, usdm
 
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import RepairSettings
-from candleactors.sim.rules import SPOT_RULES, USDM_RULES
+from candleactors.sim.binance import SPOT_RULES, USDM_RULES
 
 SLOW = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 

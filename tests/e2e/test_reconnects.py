@@ -12,8 +12,8 @@ from e2e_world import EPOCH, EVE, SPOT, open_world, spot, usdm
 
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import HealthSettings
+from candleactors.sim.binance import SPOT_RULES
 from candleactors.sim.faults import FaultKind
-from candleactors.sim.rules import SPOT_RULES
 
 FRAMES = ("1s", "1m", "4h", "1d", "1w", "1M")
 ENDS: list[tuple[FaultKind, dict[str, Any]]] = [

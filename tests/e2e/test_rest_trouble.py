@@ -12,9 +12,10 @@ from e2e_world import EPOCH, SPOT, open_world, spot, usdm
 
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import RepairSettings
+from candleactors.sim.binance import SPOT_RULES
+from candleactors.sim.binance.dialect import BinanceDialect
 from candleactors.sim.faults import FaultKind
 from candleactors.sim.market import Market, default_symbols
-from candleactors.sim.rules import SPOT_RULES
 
 SECOND = Stream(SPOT, "BTCUSDT", Timeframe("1s"))
 
@@ -125,7 +126,8 @@ async def test_somebody_else_spends_from_the_same_budget(autojump_clock: object,
         async with world.feed() as feed:
             judge = world.judge(feed)
             await trio.sleep(45)  # a new minute
-            world.sim.weights.charge(70, world.now_ms())
+            assert isinstance(world.sim.dialect, BinanceDialect)
+            world.sim.dialect.weights.charge(70, world.now_ms())
             for _ in range(12):
                 world.inject(FaultKind.LOST_CLOSE, duration_s=2.0)
                 await trio.sleep(5)

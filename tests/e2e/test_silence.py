@@ -10,9 +10,9 @@ from e2e_world import EPOCH, SPOT, USDM, open_world, spot, usdm
 
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import HealthSettings
+from candleactors.sim.binance import USDM_RULES
 from candleactors.sim.faults import FaultKind
 from candleactors.sim.market import Market, default_symbols
-from candleactors.sim.rules import USDM_RULES
 from candleactors.sim.tape import SymbolSpec
 
 HEALTH = HealthSettings(interval_s=5.0, stale_after_s=20.0, first_data_s=15.0)

@@ -25,7 +25,9 @@ from wsproto.events import (
     TextMessage,
 )
 
-from candleactors.sim import Market, Rules, Simulator, SymbolSpec
+from candleactors.sim import BinanceRules, Counters, Market, Rules, Simulator, SymbolSpec
+from candleactors.sim.binance.dialect import BinanceDialect
+from candleactors.sim.binance.session import BinanceSession
 
 START_MS = 1_760_000_400_000
 """2025-10-09 09:00:00 UTC."""
@@ -51,6 +53,13 @@ def now_ms() -> int:
 
 def simulator(rules: Rules, *, seed: int = 7, market: Market | None = None, **options: Any) -> Simulator:
     return Simulator(market or Market(seed, START_MS, SYMBOLS), rules, now_ms, seed=seed, **options)
+
+
+def session(rules: BinanceRules, market: Market | None = None, target: str = "/ws") -> BinanceSession:
+    """Return the venue's side of a connection at `target`."""
+    opened = BinanceDialect(market or Market(7, START_MS, SYMBOLS), rules, Counters()).open(target, 0)
+    assert opened is not None
+    return opened
 
 
 def run(body: Callable[[], Any]) -> Any:

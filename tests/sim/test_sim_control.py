@@ -9,22 +9,23 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from sim_client import START_MS
+from sim_client import session as opened
 
-from candleactors.sim import SPOT_RULES, USDM_RULES, Rules
-from candleactors.sim.control import Refusal, Request, Session
-from candleactors.sim.rules import ErrorShape
+from candleactors.sim import SPOT_RULES, USDM_RULES, BinanceRules
+from candleactors.sim.binance.session import BinanceSession, ErrorShape
+from candleactors.sim.dialect import Refusal, Request
 
 
-def answer(session: Session, message: object) -> Any:
+def answer(session: BinanceSession, message: object) -> Any:
     text = message if isinstance(message, str) else json.dumps(message)
-    request = session.parse(text)
-    if isinstance(request, Refusal):
-        return json.loads(session.error(request))
-    return json.loads(session.reply(request, session.grant(request)))
+    request = session.parse(text, START_MS)
+    [reply] = request.replies if isinstance(request, Refusal) else session.grant(request).replies
+    return json.loads(reply)
 
 
 def test_subscriptions_keep_their_order_and_repeat_harmlessly() -> None:
-    session = Session(SPOT_RULES, combined=False)
+    session = opened(SPOT_RULES)
     a, b, c = "btcusdt@kline_1m", "nopeusdt@kline_1m", "ethusdt@kline_1M"
     assert answer(session, {"method": "SUBSCRIBE", "params": [b, a, b], "id": 1}) == {"result": None, "id": 1}
     assert answer(session, {"method": "SUBSCRIBE", "params": [a, c], "id": 2}) == {"result": None, "id": 2}
@@ -34,7 +35,7 @@ def test_subscriptions_keep_their_order_and_repeat_harmlessly() -> None:
 
 
 def test_only_what_changed_is_reported() -> None:
-    session = Session(SPOT_RULES, combined=False)
+    session = opened(SPOT_RULES)
     first = session.grant(Request("SUBSCRIBE", 1, ("a@trade", "b@trade")))
     again = session.grant(Request("SUBSCRIBE", 2, ("b@trade", "c@trade")))
     gone = session.grant(Request("UNSUBSCRIBE", 3, ("b@trade", "z@trade")))
@@ -46,7 +47,7 @@ def test_only_what_changed_is_reported() -> None:
 
 
 def test_the_combined_property() -> None:
-    session = Session(SPOT_RULES, combined=False)
+    session = opened(SPOT_RULES)
     assert answer(session, {"method": "GET_PROPERTY", "params": ["combined"], "id": 1}) == {"result": False, "id": 1}
     assert answer(session, {"method": "SET_PROPERTY", "params": ["combined", True], "id": 2})["result"] is None
     assert answer(session, {"method": "GET_PROPERTY", "params": ["combined"], "id": 3}) == {"result": True, "id": 3}
@@ -80,12 +81,12 @@ def test_the_combined_property() -> None:
     ],
 )
 def test_refusals(message: str, code: int, text: str) -> None:
-    session = Session(SPOT_RULES, combined=False)
+    session = opened(SPOT_RULES)
     error = answer(session, message)
     assert error["error"]["code"] == code
     assert text in error["error"]["msg"]
     assert not session.names
-    flat = Session(evolve(SPOT_RULES, error_shape=ErrorShape.FLAT), combined=False)
+    flat = opened(evolve(SPOT_RULES, error_shape=ErrorShape.FLAT))
     assert answer(flat, message) == error["error"] | ({"id": 1} if "id" in error else {})
 
 
@@ -96,18 +97,18 @@ def test_refusals(message: str, code: int, text: str) -> None:
         (USDM_RULES, [0, 1, 2**64 - 1], [-1, 2**64, None, "1", "6f3b"]),
     ],
 )
-def test_request_ids(rules: Rules, accepted: list[object], refused: list[object]) -> None:
+def test_request_ids(rules: BinanceRules, accepted: list[object], refused: list[object]) -> None:
     for value in accepted:
-        assert answer(Session(rules, combined=False), {"method": "LIST_SUBSCRIPTIONS", "id": value})["result"] == []
+        assert answer(opened(rules), {"method": "LIST_SUBSCRIPTIONS", "id": value})["result"] == []
     for value in refused:
-        reply = answer(Session(rules, combined=False), {"method": "LIST_SUBSCRIPTIONS", "id": value})
+        reply = answer(opened(rules), {"method": "LIST_SUBSCRIPTIONS", "id": value})
         assert reply == {"error": {"code": 2, "msg": "Invalid request: request ID must be an unsigned integer"}}
 
 
 def test_seconds_are_no_stream_of_futures() -> None:
     message = {"method": "SUBSCRIBE", "params": ["btcusdt@kline_1s"], "id": 1}
-    assert "error" in answer(Session(USDM_RULES, combined=False), message)
-    assert "error" not in answer(Session(SPOT_RULES, combined=False), message)
+    assert "error" in answer(opened(USDM_RULES), message)
+    assert "error" not in answer(opened(SPOT_RULES), message)
 
 
 @given(
@@ -117,5 +118,5 @@ def test_seconds_are_no_stream_of_futures() -> None:
     )
 )
 def test_any_text_is_answered(text: str) -> None:
-    reply = answer(Session(SPOT_RULES, combined=False), text)
+    reply = answer(opened(SPOT_RULES), text)
     assert "error" in reply or "result" in reply

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 
-from sim_client import START_MS, SYMBOLS
+from sim_client import START_MS, SYMBOLS, session
 
 from candleactors.model import HOUR_MS, MINUTE_MS, Timeframe
-from candleactors.sim import SPOT_RULES, USDM_RULES, Market, Outage, Rules, SymbolSpec, default_symbols
+from candleactors.sim import SPOT_RULES, USDM_RULES, BinanceRules, Market, Outage, SymbolSpec, default_symbols
+from candleactors.sim.dialect import Session
 from candleactors.sim.pusher import Pusher
 
 TIMEFRAMES = ("1m", "5m", "1h", "1d")
@@ -19,8 +20,8 @@ TIMEFRAMES = ("1m", "5m", "1h", "1d")
 class Listener:
     """A subscriber that makes a digest of everything it is pushed."""
 
-    def __init__(self, *, combined: bool) -> None:
-        self.combined = combined
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.pushes = 0
         self._digest = hashlib.sha256()
 
@@ -33,10 +34,11 @@ class Listener:
         return self._digest.hexdigest()[:16]
 
 
-def pushed(market: Market, rules: Rules, for_ms: int, step_ms: int, *, trouble: bool) -> str:
+def pushed(market: Market, rules: BinanceRules, for_ms: int, step_ms: int, *, trouble: bool) -> str:
     """Return a digest of all pushes of `market` and of the truth afterwards."""
-    pusher = Pusher(market, rules)
-    raw, wrapped = Listener(combined=False), Listener(combined=True)
+    pusher, route = Pusher(rules), rules.kline_routes[0]
+    raw = Listener(session(rules, market, f"{route}/ws"))
+    wrapped = Listener(session(rules, market, f"{route}/stream"))
     for symbol in market.specs:
         for text in ("1s", *TIMEFRAMES) if symbol in ("BTCUSDT", "PERPUSDT") else TIMEFRAMES:
             pusher.add(raw, f"{symbol.lower()}@kline_{text}", START_MS)

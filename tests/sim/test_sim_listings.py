@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import trio
 from attrs import define, field
-from sim_client import START_MS, SYMBOLS, connected, get, run, simulator
+from sim_client import START_MS, SYMBOLS, connected, get, run, session, simulator
 from wsproto.events import TextMessage
 
 from candleactors.errors import InvalidSymbol
 from candleactors.model import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timeframe
-from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Fault, FaultKind, Market, Rules, SymbolSpec
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules, Fault, FaultKind, Market, SymbolSpec
+from candleactors.sim.dialect import Session
 from candleactors.sim.pusher import Pusher
 
 VENUES = pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def closed_of(pushes: list[Any], symbol: str) -> list[int]:
 class Listener:
     """A subscriber that keeps the klines it is pushed."""
 
-    combined: bool = False
+    session: Session
     klines: list[dict[str, Any]] = field(factory=list)
 
     def push(self, stream: str, frame: bytes, *, closing: bool) -> None:
@@ -56,7 +57,7 @@ def test_a_symbol_that_hardly_trades_closes_every_minute_and_is_pushed_between_o
     days = 3
     rare = SymbolSpec("RARE", "USDT", "7.5", 2, 2, symbol_rate, 0.01, "3")
     market = Market(11, START_MS, [rare])
-    pusher, listener = Pusher(market, SPOT_RULES), Listener()
+    pusher, listener = Pusher(SPOT_RULES), Listener(session(SPOT_RULES, market))
     pusher.add(listener, "rareusdt@kline_1m", START_MS)
     now_ms, end_ms = START_MS, START_MS + days * DAY_MS
     while (now_ms := pusher.next_due_ms(now_ms)) <= end_ms:
@@ -85,7 +86,7 @@ def test_a_symbol_that_hardly_trades_closes_every_minute_and_is_pushed_between_o
 
 
 @VENUES
-def test_rest_shows_the_flat_minutes_of_a_symbol_that_hardly_trades(rules: Rules, route: str, gone: str) -> None:
+def test_rest_shows_the_flat_minutes_of_a_symbol_that_hardly_trades(rules: BinanceRules, route: str, gone: str) -> None:
     async def body() -> None:
         rare = SymbolSpec("RARE", "USDT", "7.5", 2, 2, 0.02, 0.01, "3")
         sim = simulator(rules, market=Market(11, START_MS, [rare]))
@@ -102,7 +103,7 @@ def test_rest_shows_the_flat_minutes_of_a_symbol_that_hardly_trades(rules: Rules
 
 @VENUES
 def test_before_its_listing_a_symbol_is_unknown_and_silent_and_then_pushes_begin(
-    rules: Rules, route: str, gone: str
+    rules: BinanceRules, route: str, gone: str
 ) -> None:
     async def body() -> None:
         sim = simulator(rules, market=Market(7, START_MS, (*SYMBOLS, NEW)))
@@ -134,7 +135,7 @@ def test_before_its_listing_a_symbol_is_unknown_and_silent_and_then_pushes_begin
 
 def test_seconds_begin_with_the_listing_too() -> None:
     market = Market(7, START_MS, [NEW])
-    pusher, listener = Pusher(market, SPOT_RULES), Listener()
+    pusher, listener = Pusher(SPOT_RULES), Listener(session(SPOT_RULES, market))
     pusher.add(listener, "newusdt@kline_1s", START_MS)
     now_ms = START_MS
     while (now_ms := pusher.next_due_ms(now_ms)) < START_MS + 5 * MINUTE_MS:
@@ -144,7 +145,7 @@ def test_seconds_begin_with_the_listing_too() -> None:
 
 
 @VENUES
-def test_a_delisted_symbol_keeps_its_history_and_is_silent_for_good(rules: Rules, route: str, gone: str) -> None:
+def test_a_delisted_symbol_keeps_its_history_and_is_silent_for_good(rules: BinanceRules, route: str, gone: str) -> None:
     async def body() -> None:
         sim = simulator(rules)
         async with sim.running(), connected(sim, f"{route}/ws/btcusdt@kline_1m/ethusdt@kline_1m") as client:

@@ -11,18 +11,19 @@ import trio.testing
 from sim_client import START_MS, SYMBOLS, fetch, get, run, simulator
 
 from candleactors.model import MINUTE_MS, Timeframe
-from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Market, Rules, SymbolSpec
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules, Market, SymbolSpec
+from candleactors.sim.binance.dialect import BinanceDialect
 
 VENUES = pytest.mark.parametrize("rules", [SPOT_RULES, USDM_RULES, ASTER_RULES], ids=lambda rules: rules.name)
 
 
-def klines(rules: Rules, **params: object) -> str:
+def klines(rules: BinanceRules, **params: object) -> str:
     values = {"symbol": "BTCUSDT", "interval": "1m"} | params
     return f"{rules.api}/klines?" + "&".join(f"{k}={quote(str(v))}" for k, v in values.items() if v is not None)
 
 
 @VENUES
-def test_rows_agree_with_the_truth_and_the_last_one_is_running(rules: Rules) -> None:
+def test_rows_agree_with_the_truth_and_the_last_one_is_running(rules: BinanceRules) -> None:
     async def body() -> None:
         sim = simulator(rules)
         await trio.sleep(90)
@@ -45,7 +46,7 @@ def test_rows_agree_with_the_truth_and_the_last_one_is_running(rules: Rules) -> 
 
 
 @VENUES
-def test_start_end_and_limit(rules: Rules) -> None:
+def test_start_end_and_limit(rules: BinanceRules) -> None:
     async def body() -> None:
         sim = simulator(rules)
 
@@ -70,7 +71,7 @@ def test_start_end_and_limit(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize(("rules", "most"), [(SPOT_RULES, 1000), (USDM_RULES, 1500)])
-def test_a_limit_beyond_the_ceiling_is_cut_to_it(rules: Rules, most: int) -> None:
+def test_a_limit_beyond_the_ceiling_is_cut_to_it(rules: BinanceRules, most: int) -> None:
     async def body() -> None:
         market = Market(7, START_MS, [SymbolSpec("BTC", "USDT", "5")], history_ms=1600 * MINUTE_MS)
         sim = simulator(rules, market=market)
@@ -98,7 +99,7 @@ def test_a_limit_beyond_the_ceiling_is_cut_to_it(rules: Rules, most: int) -> Non
     ],
 )
 def test_bad_parameters_are_refused_with_the_code_of_the_venue(
-    rules: Rules, params: dict[str, object], code: int
+    rules: BinanceRules, params: dict[str, object], code: int
 ) -> None:
     async def body() -> None:
         reply = await get(simulator(rules), klines(rules, **params))
@@ -131,7 +132,7 @@ def test_decimals_are_written_as_the_venue_writes_them() -> None:
 
 
 @VENUES
-def test_time_ping_and_the_symbol_list(rules: Rules) -> None:
+def test_time_ping_and_the_symbol_list(rules: BinanceRules) -> None:
     async def body() -> None:
         sim = simulator(rules)
         await trio.sleep(1.5)
@@ -169,7 +170,7 @@ def test_a_symbol_appears_when_it_is_listed_and_is_marked_while_halted() -> None
 
 
 @VENUES
-def test_tickers_agree_with_the_trades_of_the_day(rules: Rules) -> None:
+def test_tickers_agree_with_the_trades_of_the_day(rules: BinanceRules) -> None:
     async def body() -> None:
         sim = simulator(rules)
         await trio.sleep(30)
@@ -230,7 +231,8 @@ def test_beyond_the_weight_429_then_418_for_those_who_go_on_and_the_ban_grows() 
         await trio.sleep(1)
         assert (await get(sim, "/api/v3/ping")).status == 200
         assert sim.counters.violations == {"weight": 1, "told_to_wait": 11}
-        sim.weights.ban(sim.now_ms())
+        assert isinstance(sim.dialect, BinanceDialect)
+        sim.dialect.weights.ban(sim.now_ms())
         assert (await get(sim, "/api/v3/ping")).headers["retry-after"] == "240"
 
     run(body)

@@ -25,11 +25,11 @@ from sim_client import START_MS, SYMBOLS, fetch, get, now_ms, open_client, run, 
 
 from candleactors.cli.sim import sim as command
 from candleactors.errors import ConfigError
-from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, Market, Rules, Simulator
+from candleactors.sim import SPOT_RULES, USDM_RULES, BinanceRules, Fault, FaultKind, Market, Simulator
 from candleactors.sim.sockets import close
 
 
-def on_real_time(rules: Rules) -> Simulator:
+def on_real_time(rules: BinanceRules) -> Simulator:
     """A simulator for real sockets, whose clock starts now at `START_MS`."""
     started_s = time.monotonic()
     return Simulator(Market(7, START_MS, SYMBOLS), rules, lambda: START_MS + int((time.monotonic() - started_s) * 1000))

@@ -15,7 +15,7 @@ from sim_client import START_MS, SYMBOLS, Client, Refused, connected, get, run, 
 from wsproto.events import Ping, Pong
 
 from candleactors.model import HOUR_MS, MINUTE_MS, SECOND_MS, Timeframe
-from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Market, Outage, Rules, Simulator
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules, Market, Outage, Simulator
 
 VENUES = pytest.mark.parametrize(
     ("rules", "route"),
@@ -35,7 +35,7 @@ async def subscribed(sim: Simulator, client: Client, *names: str) -> None:
 
 
 @VENUES
-def test_closed_pushes_rest_and_truth_agree_and_each_close_comes_once(rules: Rules, route: str) -> None:
+def test_closed_pushes_rest_and_truth_agree_and_each_close_comes_once(rules: BinanceRules, route: str) -> None:
     async def body() -> None:
         sim = simulator(rules)
         names = {f"{s}@kline_{i}": (s.upper() + "", i) for s in ("btcusdt", "quietusdt") for i in ("1m", "3m", "1h")}
@@ -65,7 +65,7 @@ def test_closed_pushes_rest_and_truth_agree_and_each_close_comes_once(rules: Rul
 
 
 @VENUES
-def test_running_candles_come_on_the_cadence_and_only_when_they_changed(rules: Rules, route: str) -> None:
+def test_running_candles_come_on_the_cadence_and_only_when_they_changed(rules: BinanceRules, route: str) -> None:
     async def body() -> None:
         sim = simulator(rules)
         async with sim.running(), connected(sim, f"{route}/ws/btcusdt@kline_1h/quietusdt@kline_1h") as client:
@@ -219,7 +219,7 @@ def test_a_request_target_that_is_too_long_is_refused() -> None:
 
 
 @VENUES
-def test_pings_have_a_payload_come_on_time_and_a_client_that_answers_lives(rules: Rules, route: str) -> None:
+def test_pings_have_a_payload_come_on_time_and_a_client_that_answers_lives(rules: BinanceRules, route: str) -> None:
     async def body() -> None:
         sim = simulator(rules)
         async with connected(sim, f"{route}/ws") as client:
@@ -233,7 +233,7 @@ def test_pings_have_a_payload_come_on_time_and_a_client_that_answers_lives(rules
 
 @VENUES
 @pytest.mark.parametrize("unsolicited", [False, True])
-def test_a_client_that_answers_no_pings_is_closed_with_1008(rules: Rules, route: str, unsolicited: bool) -> None:
+def test_a_client_that_answers_no_pings_is_closed_with_1008(rules: BinanceRules, route: str, unsolicited: bool) -> None:
     async def body() -> None:
         sim = simulator(rules)
         async with connected(sim, f"{route}/ws") as client:
@@ -251,7 +251,7 @@ def test_a_client_that_answers_no_pings_is_closed_with_1008(rules: Rules, route:
 
 @VENUES
 @pytest.mark.parametrize("kind", ["message", "ping", "pong"])
-def test_too_many_messages_in_a_second_are_answered_with_1008(rules: Rules, route: str, kind: str) -> None:
+def test_too_many_messages_in_a_second_are_answered_with_1008(rules: BinanceRules, route: str, kind: str) -> None:
     async def body() -> None:
         sim = simulator(rules)
         async with connected(sim, f"{route}/ws") as client:

@@ -51,7 +51,7 @@ class Endpoint:
 
 def streams(rules: Rules, specs: Mapping[str, SymbolSpec]) -> tuple[Stream, ...]:
     """Return the streams to watch on a venue: every symbol it has in every one of `TIMEFRAMES` it has."""
-    symbols = [symbol for symbol, spec in specs.items() if (spec.futures if rules.futures else spec.spot)]
+    symbols = [symbol for symbol, spec in specs.items() if rules.serves(spec)]
     frames = [timeframe for timeframe in TIMEFRAMES if timeframe in rules.timeframes]
     return tuple(Stream(rules.name, symbol, timeframe) for symbol in symbols for timeframe in frames)
 

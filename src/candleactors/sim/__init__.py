@@ -1,10 +1,11 @@
 """Protocol-faithful venue simulators, sharing nothing but `model` with the codecs they test."""
 
+from candleactors.sim.binance import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules
 from candleactors.sim.candles import TruthCandle
 from candleactors.sim.counters import Counters
 from candleactors.sim.faults import Fault, FaultKind, FaultScript, chaos, rates
 from candleactors.sim.market import Market, default_symbols
-from candleactors.sim.rules import ASTER_RULES, SPOT_RULES, USDM_RULES, Rules
+from candleactors.sim.rules import Rules
 from candleactors.sim.server import Simulator
 from candleactors.sim.tape import Outage, SymbolSpec
 
@@ -12,6 +13,7 @@ __all__ = [
     "ASTER_RULES",
     "SPOT_RULES",
     "USDM_RULES",
+    "BinanceRules",
     "Counters",
     "Fault",
     "FaultKind",

@@ -120,24 +120,27 @@ class Series:
                     close_ms = outage.start_ms - 1
         return Row(open_ms, close_ms, self._bar(open_ms, next_ms, now_ms))
 
-    def rows(self, first_ms: int, last_ms: int, limit: int, now_ms: int) -> list[Row]:
-        """Return at most `limit` rows that open in [`first_ms`, `last_ms`], ascending, the earliest first."""
+    def rows(self, first_ms: int, last_ms: int, limit: int, now_ms: int, *, flat: bool = True) -> list[Row]:
+        """Return at most `limit` rows that open in [`first_ms`, `last_ms`], ascending, the earliest first.
+
+        Without `flat`, intervals without trades are left out.
+        """
         found: list[Row] = []
         for open_ms in self._opens(first_ms, self._last_ms(last_ms, now_ms)):
             if len(found) == limit:
                 break
             row = self.row(open_ms, now_ms)
-            if row is not None:
+            if row is not None and (flat or row.bar.trades):
                 found.append(row)
         return found
 
-    def last_rows(self, last_ms: int, limit: int, now_ms: int) -> list[Row]:
-        """Return the most recent `limit` rows that open at or before `last_ms`, ascending."""
+    def last_rows(self, last_ms: int, limit: int, now_ms: int, *, flat: bool = True) -> list[Row]:
+        """Return the most recent `limit` rows that open at or before `last_ms`, ascending; `flat` as in `rows`."""
         found: list[Row] = []
         open_ms = self.floor(self._last_ms(last_ms, now_ms))
         while open_ms >= self.first_open_ms and len(found) < limit:
             row = self.row(open_ms, now_ms)
-            if row is not None:
+            if row is not None and (flat or row.bar.trades):
                 found.append(row)
             open_ms = self.floor(open_ms - 1)
         found.reverse()

@@ -32,7 +32,10 @@ class Counters:
     slow_clients: int = 0
     """Clients dropped because they did not read."""
     violations: dict[str, int] = field(factory=dict)
-    """Rules that clients broke: `message_rate`, `connect_rate`, `streams`, `weight`, `told_to_wait`, `pong_timeout`."""
+    """Rules that clients broke: `message_rate`, `connect_rate`, `streams`, `pong_timeout`, `idle`, `told_to_wait`.
+
+    Dialects count their own besides, such as `weight`.
+    """
     faults: dict[str, int] = field(factory=dict)
     """Faults that took effect, by kind."""
     observe: Observer | None = field(default=None, kw_only=True, repr=False, eq=False)

@@ -24,7 +24,7 @@ class FaultKind(StrEnum):
     HALF_OPEN = "half-open"
     """From now on nothing passes in either direction, not even pongs, and the connection stays open."""
     SHUTDOWN = "shutdown"
-    """`serverShutdown` now, the end of the connection after `delay_s`."""
+    """A notice now, where the venue gives one, and the end of the connection after `delay_s`."""
     PING_STORM = "ping-storm"
     """`count` ping frames at once."""
     MALFORMED = "malformed"
@@ -76,9 +76,9 @@ class FaultKind(StrEnum):
     REST_TIMEOUT = "rest-timeout"
     """Requests are read and never answered."""
     REST_LIMIT = "rest-limit"
-    """429 with Retry-After `delay_s`; 418 if `code` says so."""
+    """Told to wait `delay_s`, with HTTP `code` or what is usual at the venue."""
     REST_ERROR = "rest-error"
-    """HTTP `code`, 500 by default."""
+    """HTTP `code` or what is usual at the venue."""
     REST_TRUNCATED = "rest-truncated"
     """The body ends half way, and the connection with it."""
     REST_STALE = "rest-stale"
@@ -126,6 +126,8 @@ VENUE_WINDOWS = frozenset(
 @frozen
 class Fault:
     """One fault. What a field means to each kind is said there; `at_s` counts from the start of the simulator.
+
+    `symbol` is the market's spelling or the venue's, `stream` a wire name.
 
     Faults of live connections hit `everyone`, or one connection chosen at random; without any they have no effect.
     """

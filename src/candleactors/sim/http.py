@@ -9,7 +9,7 @@ import h11
 import trio
 from attrs import evolve, frozen
 
-from candleactors.sim.rest import Answer
+from candleactors.sim.dialect import Answer
 
 _READ_BYTES = 1 << 16
 _MAX_BODY_BYTES = 1 << 16

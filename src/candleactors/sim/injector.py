@@ -9,6 +9,7 @@ import trio
 
 from candleactors.model import MINUTE_MS
 from candleactors.sim.counters import Counters
+from candleactors.sim.dialect import Dialect
 from candleactors.sim.faults import CONNECTION_WINDOWS, VENUE_WINDOWS, Fault, FaultKind, FaultScript
 from candleactors.sim.market import Market
 from candleactors.sim.websocket import Connection
@@ -21,12 +22,14 @@ class Injector:
     def __init__(
         self,
         market: Market,
+        dialect: Dialect,
         counters: Counters,
         rng: Random,
         now_ms: Callable[[], int],
         connections: Callable[[], list[Connection]],
     ) -> None:
         self._market = market
+        self._dialect = dialect
         self._counters = counters
         self._rng = rng
         self._now_ms = now_ms
@@ -50,7 +53,8 @@ class Injector:
             self._windows[fault.kind] = (fault, trio.current_time() + fault.duration_s)
         elif fault.kind is FaultKind.HALT:
             now_ms = self._now_ms()
-            self._market.halt(fault.symbol, now_ms + 1, now_ms + 1 + int(fault.duration_s * 1000))
+            symbol = None if fault.symbol is None else self._dialect.market_symbol(fault.symbol)
+            self._market.halt(symbol, now_ms + 1, now_ms + 1 + int(fault.duration_s * 1000))
             self._counters.fault(fault.kind, f"{fault.symbol or 'all symbols'} for {fault.duration_s:g} s")
         elif fault.kind is FaultKind.CORRECTION:
             self._correct(fault)
@@ -96,9 +100,9 @@ class Injector:
                 for _ in range(fault.count):
                     connection.ping()
             case FaultKind.MALFORMED:
-                connection.send_frame(text_frame(b'{"e":"kline","k":{]}'))
+                connection.send_frame(text_frame(self._dialect.malformed))
             case FaultKind.TRUNCATED:
-                connection.send_frame(text_frame(b'{"e":"kline","E":1672515782136,"s":"BTCUSDT","k":{"t":16725157'))
+                connection.send_frame(text_frame(self._dialect.truncated))
             case FaultKind.HUGE:
                 connection.send_frame(text_frame(b'{"e":"' + b"x" * (fault.count * 1024) + b'"}'))
             case FaultKind.INVALID_UTF8:
@@ -109,11 +113,11 @@ class Injector:
     def _correct(self, fault: Fault) -> None:
         now_ms = self._now_ms()
         symbol = fault.symbol or self._rng.choice(list(self._market.specs))
-        if self._market.correct(symbol, now_ms - fault.count * MINUTE_MS, now_ms):
+        if self._market.correct(self._dialect.market_symbol(symbol), now_ms - fault.count * MINUTE_MS, now_ms):
             self._counters.fault(fault.kind, f"{symbol} {fault.count} minutes back")
 
     def _delist(self, fault: Fault) -> None:
         from_ms = self._now_ms() + 1
         symbol = fault.symbol or self._rng.choice(self._market.trading(from_ms) or [None])
-        if symbol is not None and self._market.delist(symbol, from_ms):
+        if symbol is not None and self._market.delist(self._dialect.market_symbol(symbol), from_ms):
             self._counters.fault(fault.kind, symbol)

@@ -1,62 +1,83 @@
-"""A simulated venue's limits, cadences and dialect, all as data that a test may change with `attrs.evolve`."""
+"""A simulated venue's limits and cadences, all as data that a test may change with `attrs.evolve`."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Final
+from abc import ABC, abstractmethod
 
-from attrs import evolve, field, frozen
-from attrs.validators import ge, gt
+from attrs import field, frozen
+from attrs.validators import ge, gt, optional
 
 from candleactors.model import Timeframe
-
-_MINUTES: Final = ("1m", "3m", "5m", "15m", "30m")
-_MINUTES_AND_UP: Final = tuple(
-    Timeframe(text) for text in (*_MINUTES, "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
-)
-
-
-class ErrorShape(StrEnum):
-    """How a refused control message is answered: ``{"error":{...},"id":1}`` or ``{"code":...,"msg":...,"id":1}``."""
-
-    NESTED = "nested"
-    FLAT = "flat"
+from candleactors.sim.counters import Counters
+from candleactors.sim.dialect import Close, Dialect
+from candleactors.sim.market import Market
+from candleactors.sim.tape import SymbolSpec
 
 
-@frozen
-class Rules:
+@frozen(kw_only=True)
+class Idleness:
+    """When the venue ends a connection on which nothing happens.
+
+    That is `after_s` seconds after it was opened or last heard of: by a message, ping or pong `received` from the
+    client, or by a message, ping or pong `sent` to it. With `unless_subscribed`, never while there is a subscription.
+    """
+
+    after_s: float = field(validator=gt(0))
+    received: bool = True
+    sent: bool = False
+    unless_subscribed: bool = False
+    close: Close | None = None
+    """``None`` drops the connection without a close frame."""
+
+
+@frozen(kw_only=True)
+class Rules(ABC):
     """What one venue allows and how it behaves. Durations are seconds, pushes are milliseconds.
 
-    `routes` names the path prefixes that accept WebSockets; klines flow only on those in `kline_routes`. Every other
-    route connects, acknowledges and stays silent, as the real venue does.
+    This is what the simulator itself goes by; each venue adds its own, and says by `dialect` who speaks for it.
     """
 
     name: str
-    api: str
-    """Path prefix of REST, such as ``/api/v3``."""
     timeframes: tuple[Timeframe, ...]
-    futures: bool
-    routes: tuple[str, ...]
-    kline_routes: tuple[str, ...]
 
     push_ms: int = field(validator=gt(0))
+    """Cadence at which a running candle is pushed, if it changed."""
     second_push_ms: int = field(default=1_000, validator=gt(0))
     """Cadence of the ``1s`` timeframe."""
     close_lag_ms: int = field(default=2, validator=ge(1))
     """Milliseconds after the last one of an interval at which its closing push goes out."""
+    closing_push: bool = True
+    """Whether every interval ends with a push of its own.
 
-    ping_s: float = field(default=20.0, validator=gt(0))
+    Otherwise its last update takes that place, at the same time, if it was not pushed before; faults that concern
+    closing klines concern that one.
+    """
+    flat_pushes: bool = True
+    """Whether intervals without trades are pushed."""
+    previous_again: int = field(default=0, validator=ge(0))
+    """So many of the first updates of a candle are followed by the previous one, as it is then."""
+    repeat_s: float | None = field(default=None, validator=optional(gt(0)))
+    """A running candle is pushed unchanged, flat or not, if nothing was on its channel for so long."""
+    heartbeat_s: float | None = field(default=None, validator=optional(gt(0)))
+    """Seconds without a push after which a session's heartbeat goes out on a channel."""
+
+    ping_s: float | None = field(default=None, validator=optional(gt(0)))
+    """Seconds between ping frames; ``None``: the venue sends none."""
     pong_timeout_s: float = field(default=60.0, validator=gt(0))
-    lifetime_s: float = field(default=24 * 3600.0, validator=gt(0))
+    idleness: Idleness | None = None
+    lifetime_s: float | None = field(default=None, validator=optional(gt(0)))
     lifetime_close: int | None = 1001
     """Close code at the end of `lifetime_s`; ``None`` drops the connection without a close frame."""
-    shutdown_notice: bool = True
     close_grace_s: float = field(default=5.0, validator=gt(0))
     """How long the venue waits for the client's half of a closing handshake."""
 
-    messages_per_s: int = field(default=5, validator=gt(0))
-    max_streams: int = field(default=1024, validator=gt(0))
-    max_names_per_request: int | None = None
+    messages_per_s: int | None = field(default=None, validator=optional(gt(0)))
+    max_streams: int | None = field(default=None, validator=optional(gt(0)))
+    """Subscriptions beyond which the venue ends the connection with `max_streams_close`.
+
+    ``None`` where it allows any number, or refuses those beyond.
+    """
+    max_streams_close: Close = field(default=Close(1008, "subscribed channels exceeds limit"))
     max_message_bytes: int = field(default=1 << 17, validator=gt(0))
     max_target_bytes: int = field(default=8004, validator=gt(0))
     """Longest request target (path and query) accepted."""
@@ -64,61 +85,12 @@ class Rules:
     connects_window_s: float = field(default=300.0, validator=gt(0))
     send_buffer_bytes: int = field(default=4 << 20, validator=gt(0))
     """Unsent bytes at which a client that does not read is dropped."""
-
-    integer_ids_only: bool = False
-    invalid_json_closes: bool = False
-    error_shape: ErrorShape = ErrorShape.NESTED
-
-    weight_per_minute: int = field(default=6000, validator=gt(0))
-    klines_limit: int = field(default=1000, validator=gt(0))
-    klines_weights: tuple[tuple[int, int], ...] = ((1 << 31, 2),)
-    """Pairs of (limit, weight): the first whose limit is not below the requested one applies."""
-    exchange_info_weight: int = 20
-    all_tickers_weight: int = 80
-    ban_after: int = field(default=10, validator=ge(1))
-    """Requests sent while told to wait after which 429 becomes 418."""
-    ban_s: float = field(default=120.0, validator=gt(0))
-    """Length of the first ban; each further one doubles, up to three days."""
     http_idle_s: float = field(default=60.0, validator=gt(0))
 
+    @abstractmethod
+    def serves(self, spec: SymbolSpec) -> bool:
+        """Whether the venue has this symbol of the market."""
 
-SPOT_RULES: Final = Rules(
-    name="binance-spot",
-    api="/api/v3",
-    timeframes=(Timeframe("1s"), *_MINUTES_AND_UP),
-    futures=False,
-    routes=("",),
-    kline_routes=("",),
-    push_ms=2_000,
-)
-
-USDM_RULES: Final = Rules(
-    name="binance-usdm",
-    api="/fapi/v1",
-    timeframes=_MINUTES_AND_UP,
-    futures=True,
-    routes=("", "/public", "/market", "/private"),
-    kline_routes=("/market",),
-    push_ms=250,
-    ping_s=180.0,
-    pong_timeout_s=600.0,
-    shutdown_notice=False,
-    messages_per_s=10,
-    integer_ids_only=True,
-    invalid_json_closes=True,
-    weight_per_minute=2400,
-    klines_limit=1500,
-    klines_weights=((99, 1), (499, 2), (1000, 5), (1 << 31, 10)),
-    exchange_info_weight=1,
-    all_tickers_weight=40,
-)
-
-ASTER_RULES: Final = evolve(
-    USDM_RULES,
-    name="aster",
-    routes=("",),
-    kline_routes=("",),
-    ping_s=300.0,
-    pong_timeout_s=900.0,
-    max_streams=200,
-)
+    @abstractmethod
+    def dialect(self, market: Market, counters: Counters) -> Dialect:
+        """Return who speaks for the venue, with nothing of REST used up yet."""

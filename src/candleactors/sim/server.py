@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from random import Random
-from urllib.parse import parse_qs, unquote
 
 import trio
 from wsproto.utilities import RemoteProtocolError
@@ -16,18 +15,16 @@ from wsproto.utilities import RemoteProtocolError
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
 from candleactors.sim.candles import TruthCandle
-from candleactors.sim.control import Session
 from candleactors.sim.counters import Counters, Observer
+from candleactors.sim.dialect import Answer
 from candleactors.sim.faults import Fault, FaultKind, FaultScript
 from candleactors.sim.http import HttpConnection, Incoming
 from candleactors.sim.injector import Injector
 from candleactors.sim.market import Market
 from candleactors.sim.pusher import Pusher
-from candleactors.sim.rest import Answer, Rest
 from candleactors.sim.rules import Rules
 from candleactors.sim.sockets import close
 from candleactors.sim.websocket import Connection
-from candleactors.sim.weights import Weights
 
 
 class Simulator:
@@ -56,14 +53,15 @@ class Simulator:
         self.market = market
         self.rules = rules
         self.counters = Counters(observe=observe)
-        self.weights = Weights(rules, self.counters)
+        self.dialect = rules.dialect(market, self.counters)
         self._now_ms = now_ms
         self._script = faults
         self._rng = Random(seed)
-        self._pusher = Pusher(market, rules)
-        self._rest = Rest(market, rules, self.weights)
+        self._pusher = Pusher(rules)
         self._live: dict[int, Connection] = {}
-        self._injector = Injector(market, self.counters, self._rng, now_ms, lambda: list(self._live.values()))
+        self._injector = Injector(
+            market, self.dialect, self.counters, self._rng, now_ms, lambda: list(self._live.values())
+        )
         self._attempts: deque[float] = deque()
         self._subscribed = trio.Event()
 
@@ -91,9 +89,11 @@ class Simulator:
     def truth(self, symbol: str, timeframe: Timeframe, first_open_ms: int, until_ms: int) -> list[TruthCandle]:
         """Return every candle that opens at or after `first_open_ms` and is over at `until_ms`, ascending.
 
-        Corrections made so far are included; intervals without a row at the venue are missing. Raises `InvalidSymbol`.
+        `symbol` is the market's spelling or the venue's; the candles have the market's. Corrections made so far are
+        included; intervals in which the market was halted are missing, those without trades are not, whatever the venue
+        makes of them. Raises `InvalidSymbol`.
         """
-        return self.market.truth(symbol, timeframe, first_open_ms, until_ms)
+        return self.market.truth(self.dialect.market_symbol(symbol), timeframe, first_open_ms, until_ms)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Simulator]:
@@ -194,15 +194,15 @@ class Simulator:
         now_ms = self.now_ms()
         if limit := self.window(FaultKind.REST_LIMIT):
             self.counters.fault(FaultKind.REST_LIMIT, target)
-            return self._rest.limited(self.weights.refuse(limit.code or 429, limit.delay_s, now_ms)), None
+            return self.dialect.limited(limit.code, limit.delay_s, now_ms), None
         if failure := self.window(FaultKind.REST_ERROR):
             self.counters.fault(FaultKind.REST_ERROR, target)
-            return self._rest.error(failure.code or 500), None
+            return self.dialect.failed(failure.code), None
         stale = self.window(FaultKind.REST_STALE)
         if stale is not None:
             self.counters.fault(FaultKind.REST_STALE, target)
         lag_ms = int(stale.delay_s * 1000) if stale else 0
-        answer = self._rest.answer(method, target, now_ms, lag_ms=lag_ms)
+        answer = self.dialect.answer(method, target, now_ms, lag_ms=lag_ms)
         if self.window(FaultKind.REST_TRUNCATED):
             self.counters.fault(FaultKind.REST_TRUNCATED, target)
             return answer, len(answer.body) // 2
@@ -224,20 +224,15 @@ class Simulator:
             self._refused(FaultKind.REJECT_HANDSHAKE)
             await http.send(Answer(reject.code or 503, (), b""))
             return
-        path, _, query = request.target.decode("latin-1").partition("?")
-        route = self._route(path)
-        if route is None or len(request.target) > self.rules.max_target_bytes:
-            status = 404 if route is None else 414
-            self.counters.refuse(f"{status} {path[:100]}")
+        target = request.target.decode("latin-1")
+        number = self.counters.connections
+        session = self.dialect.open(target, number)
+        if session is None or len(request.target) > self.rules.max_target_bytes:
+            status = 404 if session is None else 414
+            self.counters.refuse(f"{status} {target.partition('?')[0][:100]}")
             await http.send(Answer(status, (), b""))
             return
-        prefix, endpoint, names = route
-        if endpoint == "stream":
-            names = "/".join(parse_qs(query).get("streams", []))
-        session = Session(self.rules, endpoint == "stream")
-        session.names.update(dict.fromkeys(name for name in map(unquote, names.split("/")) if name))
-        number = self.counters.connections
-        connection = Connection(self, stream, number, session, klines=prefix in self.rules.kline_routes)
+        connection = Connection(self, stream, number, session)
         try:
             connection.accept(request.headers, request.target)
         except RemoteProtocolError:
@@ -255,15 +250,6 @@ class Simulator:
         finally:
             del self._live[number]
             self.counters.end(number, connection.ending)
-
-    def _route(self, path: str) -> tuple[str, str, str] | None:
-        """Split a path into route prefix, ``ws`` or ``stream``, and the stream names after it."""
-        for prefix in self.rules.routes:
-            for endpoint in ("ws", "stream"):
-                head = f"{prefix}/{endpoint}"
-                if path == head or path.startswith(head + "/"):
-                    return prefix, endpoint, path[len(head) + 1 :]
-        return None
 
     def _within_connect_rate(self) -> bool:
         now_s = trio.current_time()

@@ -13,14 +13,15 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.utilities import RemoteProtocolError
 
-from candleactors.sim.control import Granted, Refusal, Request, Session
 from candleactors.sim.counters import Counters
+from candleactors.sim.dialect import Close, Granted, Keepalive, Refusal, Request, Session
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.rules import Rules
 from candleactors.sim.sockets import close
-from candleactors.sim.wire import combined, server_shutdown, text_frame
+from candleactors.sim.wire import text_frame
 
 _READ_BYTES = 1 << 16
+_NEVER_S = float("inf")
 
 
 class Venue(Protocol):
@@ -60,14 +61,14 @@ class Connection:
     what they send goes into a buffer, and a client that lets it grow beyond the rules is dropped.
     """
 
-    def __init__(self, venue: Venue, stream: trio.abc.Stream, number: int, session: Session, *, klines: bool) -> None:
+    def __init__(self, venue: Venue, stream: trio.abc.Stream, number: int, session: Session) -> None:
         self.number = number
         self.session = session
         self.half_open = False
         self._venue = venue
         self._rules = venue.rules
+        self._idleness = venue.rules.idleness
         self._stream = stream
-        self._klines = klines
         self._ws = WSConnection(ConnectionType.SERVER)
         self._scope = trio.CancelScope()
         self._buffer: list[bytes] = []
@@ -84,15 +85,13 @@ class Connection:
         self._later_count = 0
         self._in_order_until_s = 0.0
         self._arrivals: deque[float] = deque()
-        self._ends_s = trio.current_time() + self._rules.lifetime_s
+        lifetime_s = self._rules.lifetime_s
+        self._ends_s = _NEVER_S if lifetime_s is None else trio.current_time() + lifetime_s
         self._ends_changed = trio.Event()
         self._pings: deque[tuple[bytes, float]] = deque()
+        self._heard_s = trio.current_time()
         self._partial = ""
         self._how: str | None = None
-
-    @property
-    def combined(self) -> bool:
-        return self.session.combined
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,8 +130,10 @@ class Connection:
                     nursery.start_soon(self._release_delayed)
                     nursery.start_soon(self._keep_time)
                     nursery.start_soon(self._linger)
+                    for text in self.session.greeting(self._venue.now_ms()):
+                        self.say(text)
                     for name in self.names:
-                        self._subscribe(name)
+                        self._venue.subscribe(self, name)
                     self._check_stream_count()
                     await self._read(early)
                     self._scope.cancel()
@@ -164,10 +165,10 @@ class Connection:
             self._write(frame)
 
     def shut_down(self, after_s: float) -> None:
-        """End the connection with 1001 after `after_s`; where the rules have it so, with notice."""
-        if self._rules.shutdown_notice:
-            payload = server_shutdown(self._venue.now_ms())
-            self.say(combined("!serverShutdown", payload) if self.combined else payload)
+        """End the connection after `after_s` as at the end of its life; where the venue gives notice, with notice."""
+        notice = self.session.farewell(self._venue.now_ms())
+        if notice is not None:
+            self.say(notice)
         self._ends_s = min(self._ends_s, trio.current_time() + after_s)
         self._ends_changed.set()
 
@@ -277,6 +278,8 @@ class Connection:
                 self._counters.slow_clients += 1
                 self.drop("by the venue, unread")
             return
+        if self._idleness is not None and self._idleness.sent:
+            self._heard_s = trio.current_time()
         self._buffer.append(data)
         self._buffered += len(data)
         self._wake.set()
@@ -298,7 +301,7 @@ class Connection:
 
     async def _release_delayed(self) -> None:
         while True:
-            wait_s = self._later[0][0] - trio.current_time() if self._later else float("inf")
+            wait_s = self._later[0][0] - trio.current_time() if self._later else _NEVER_S
             if wait_s > 0:
                 with trio.move_on_after(wait_s):
                     await self._later_changed.wait()
@@ -308,12 +311,13 @@ class Connection:
                 self.send_frame(frame)
 
     async def _keep_time(self) -> None:
-        """Ping, expect pongs, and end the connection at the end of its life."""
+        """Ping, expect pongs, and end the connection when it is idle and at the end of its life."""
         rules = self._rules
-        next_ping_s = trio.current_time() + rules.ping_s
+        ping_s = _NEVER_S if rules.ping_s is None else rules.ping_s
+        next_ping_s = trio.current_time() + ping_s
         while not (self._closing or self.half_open):
-            dead_s = self._pings[0][1] + rules.pong_timeout_s if self._pings else float("inf")
-            with trio.move_on_at(min(next_ping_s, dead_s, self._ends_s)):
+            dead_s = self._pings[0][1] + rules.pong_timeout_s if self._pings else _NEVER_S
+            with trio.move_on_at(min(next_ping_s, dead_s, self._ends_s, self._idle_s())):
                 await self._ends_changed.wait()
             self._ends_changed = trio.Event()
             now_s = trio.current_time()
@@ -322,9 +326,26 @@ class Connection:
             elif self._pings and self._pings[0][1] + rules.pong_timeout_s <= now_s:
                 self._counters.violation("pong_timeout", self._name)
                 self.close(1008, "Pong timeout")
+            elif now_s >= self._idle_s():
+                self._end_idle()
             elif now_s >= next_ping_s:
-                next_ping_s += rules.ping_s
+                next_ping_s += ping_s
                 self.ping()
+
+    def _idle_s(self) -> float:
+        """Return when the connection has been idle for too long, by what is known now."""
+        idleness = self._idleness
+        if idleness is None or (idleness.unless_subscribed and self.session.names):
+            return _NEVER_S
+        return self._heard_s + idleness.after_s
+
+    def _end_idle(self) -> None:
+        self._counters.violation("idle", self._name)
+        close = None if self._idleness is None else self._idleness.close
+        if close is None:
+            self.drop()
+        else:
+            self._close(close)
 
     def _end(self) -> None:
         if self._rules.lifetime_close is None:
@@ -359,6 +380,8 @@ class Connection:
             return b""
 
     def _handle(self, event: object) -> None:
+        if self._idleness is not None and self._idleness.received:
+            self._heard_s = trio.current_time()
         match event:
             case CloseConnection():
                 if not self._closing:
@@ -384,6 +407,8 @@ class Connection:
                         self._control(whole)
 
     def _within_message_rate(self) -> bool:
+        if self._rules.messages_per_s is None:
+            return True
         now_s = trio.current_time()
         arrivals = self._arrivals
         while arrivals and arrivals[0] <= now_s - 1.0:
@@ -401,53 +426,52 @@ class Connection:
                 pass
 
     def _control(self, text: str) -> None:
-        request = self.session.parse(text)
-        asked = _asked(request)
-        subscribes = isinstance(request, Request) and request.method == "SUBSCRIBE"
-        if subscribes and self._venue.window(FaultKind.REFUSE_SUBSCRIBE):
+        request = self.session.parse(text, self._venue.now_ms())
+        if isinstance(request, Keepalive):
+            for reply in request.replies:
+                self.say(reply)
+            return
+        asked = f"id {request.id}" if isinstance(request, Refusal) else request.words
+        if isinstance(request, Request) and request.subscribes and self._venue.window(FaultKind.REFUSE_SUBSCRIBE):
             self._counters.fault(FaultKind.REFUSE_SUBSCRIBE, self._name)
-            request = Refusal(2, "Invalid request: invalid stream", request.id)
+            request = self.session.refuse(request)
         if isinstance(request, Refusal):
-            self._counters.tell("control", self._name, asked, f"-> error {request.code} {request.message}")
-            self.say(self.session.error(request))
-            if request.closes:
-                self.close(1008, "Invalid JSON")
+            self._counters.tell("control", self._name, asked, "->", request.why)
+            for reply in request.replies:
+                self.say(reply)
+            if request.close is not None:
+                self._close(request.close)
             return
         granted = self.session.grant(request)
         self._counters.tell("control", self._name, asked, "->", self._reply(request, granted))
         for name in granted.unsubscribed:
             self._venue.unsubscribe(self, name)
+        if self._idleness is not None:
+            self._ends_changed.set()
         if granted.subscribed and self._venue.window(FaultKind.ACK_WITHOUT_DATA):
             self._counters.fault(FaultKind.ACK_WITHOUT_DATA, self._name)
             return
         for name in granted.subscribed:
-            self._subscribe(name)
+            self._venue.subscribe(self, name)
         self._check_stream_count()
 
     def _reply(self, request: Request, granted: Granted) -> str:
         """Reply, as far as faults allow, and return in words what became of the reply."""
-        if request.method == "SUBSCRIBE" and self._venue.window(FaultKind.LOST_ACK):
+        if request.subscribes and self._venue.window(FaultKind.LOST_ACK):
             self._counters.fault(FaultKind.LOST_ACK, self._name)
             return "no reply"
         late = self._venue.window(FaultKind.LATE_ACK)
         if late is not None:
             self._counters.fault(FaultKind.LATE_ACK, self._name)
-        self.say(self.session.reply(request, granted), delay_s=late.delay_s if late else 0.0)
-        return f"ok in {late.delay_s:g} s" if late else "ok"
-
-    def _subscribe(self, name: str) -> None:
-        if self._klines:
-            self._venue.subscribe(self, name)
+        for reply in granted.replies:
+            self.say(reply, delay_s=late.delay_s if late else 0.0)
+        return f"{granted.words} in {late.delay_s:g} s" if late else granted.words
 
     def _check_stream_count(self) -> None:
-        if len(self.session.names) > self._rules.max_streams:
+        most = self._rules.max_streams
+        if most is not None and len(self.session.names) > most:
             self._counters.violation("streams", self._name)
-            self.close(1008, "subscribed channels exceeds limit")
+            self._close(self._rules.max_streams_close)
 
-
-def _asked(request: Request | Refusal) -> str:
-    """Return a control message in words."""
-    if isinstance(request, Refusal):
-        return f"id {request.id}"
-    names = f"{len(request.params)} names " if request.method in ("SUBSCRIBE", "UNSUBSCRIBE") else ""
-    return f"{request.method} {names}id {request.id}"
+    def _close(self, close: Close) -> None:
+        self.close(close.code, close.reason)

@@ -17,7 +17,7 @@ from candleactors.settings import (
     SupervisionSettings,
     VenueSettings,
 )
-from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, Fault, FaultKind, Rules, SymbolSpec
+from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules, Fault, FaultKind, SymbolSpec
 from candleactors.simulation.acts import (
     Act,
     ClockStep,
@@ -33,7 +33,7 @@ from candleactors.simulation.acts import (
 )
 from candleactors.simulation.crash import ACTORS
 
-RULES: Final[dict[str, Rules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES, ASTER_RULES)}
+RULES: Final[dict[str, BinanceRules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES, ASTER_RULES)}
 """The venues that can be simulated, and how they behave."""
 TROUBLE_S: Final = 7_200.0
 """How long things go wrong before peace."""
@@ -98,7 +98,7 @@ class Plan:
     peace_s: float = field(default=PEACE_S, validator=gt(0))
     readers: tuple[Audience, ...] = Factory(lambda: (Audience(),))
     """The first one reads everything and is never slow by itself."""
-    rules: Mapping[str, Rules] = Factory(lambda: RULES)
+    rules: Mapping[str, BinanceRules] = Factory(lambda: RULES)
     """The venues', by name; the feed is told of other limits by its settings."""
 
     @property
@@ -223,7 +223,7 @@ def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int, futures: s
     return venues
 
 
-def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Rules], dict[str, VenueSettings]]:
+def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, BinanceRules], dict[str, VenueSettings]]:
     """Draw how much each venue allows; return that, and settings that say so."""
     rules = dict(RULES)
     settings = dict(venues)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from candleactors.sim.market import Market
-from candleactors.sim.rules import Rules
 from candleactors.sim.tape import SymbolSpec
+
+if TYPE_CHECKING:
+    from candleactors.sim.binance.rules import BinanceRules
 
 _PERPETUAL_DELIVERY_MS = 4_133_404_800_000
 _ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
 _FUTURES_ORDER_TYPES = ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"]
 
 
-def exchange_info(market: Market, rules: Rules, specs: list[SymbolSpec], now_ms: int) -> dict[str, Any]:
+def exchange_info(market: Market, rules: BinanceRules, specs: list[SymbolSpec], now_ms: int) -> dict[str, Any]:
     """Return the body of ``exchangeInfo`` with `specs` in it."""
     describe = _contract if rules.futures else _pair
     info: dict[str, Any] = {
@@ -31,7 +33,7 @@ def exchange_info(market: Market, rules: Rules, specs: list[SymbolSpec], now_ms:
     return info
 
 
-def _rate_limits(rules: Rules) -> list[dict[str, Any]]:
+def _rate_limits(rules: BinanceRules) -> list[dict[str, Any]]:
     def limit(kind: str, interval: str, number: int, most: int) -> dict[str, Any]:
         return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": most}
 

@@ -1,35 +1,28 @@
-"""REST of the simulated venue: requests in, answers out. Sans-IO; the weight header is on every answer."""
+"""REST of Binance: requests in, answers out. Sans-IO; the weight header is on every answer."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from attrs import frozen
-
 from candleactors.model import DAY_MS, MINUTE_MS
-from candleactors.sim.exchange_info import exchange_info
+from candleactors.sim.binance.exchange_info import exchange_info
+from candleactors.sim.binance.weights import Verdict, Weights
+from candleactors.sim.binance.wire import Decimals, kline_row
+from candleactors.sim.dialect import Answer
 from candleactors.sim.market import Market
-from candleactors.sim.rules import Rules
 from candleactors.sim.tape import SymbolSpec, merge
-from candleactors.sim.weights import Verdict, Weights
-from candleactors.sim.wire import Decimals, dump, kline_row
+from candleactors.sim.wire import dump
+
+if TYPE_CHECKING:
+    from candleactors.sim.binance.rules import BinanceRules
 
 _SYMBOL: Final = re.compile(r"(?:(?![a-z])[\w.-]){1,50}")
 _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
 _FOREVER_MS: Final = 1 << 53
-
-
-@frozen
-class Answer:
-    """One HTTP answer."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 class _Bad(Exception):
@@ -42,14 +35,14 @@ class _Bad(Exception):
 
 
 class Rest:
-    """The public endpoints of one venue. Synchronous; told the time."""
+    """The public endpoints of one venue, for the symbols that have `decimals`. Synchronous; told the time."""
 
-    def __init__(self, market: Market, rules: Rules, weights: Weights) -> None:
+    def __init__(self, market: Market, rules: BinanceRules, weights: Weights, decimals: Mapping[str, Decimals]) -> None:
         self._market = market
         self._rules = rules
         self._weights = weights
-        self._specs = {s: spec for s, spec in market.specs.items() if (spec.futures if rules.futures else spec.spot)}
-        self._decimals = {s: Decimals(spec, futures=rules.futures) for s, spec in self._specs.items()}
+        self._specs = {symbol: market.specs[symbol] for symbol in decimals}
+        self._decimals = decimals
         self._timeframes = {timeframe.text: timeframe for timeframe in rules.timeframes}
         self._endpoints: dict[str, tuple[Callable[[dict[str, str], int], Any], Callable[[dict[str, str]], int]]] = {
             "/ping": (lambda params, now_ms: {}, lambda params: 1),

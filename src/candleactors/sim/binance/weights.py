@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import define, frozen
 
 from candleactors.model import MINUTE_MS
 from candleactors.sim.counters import Counters
-from candleactors.sim.rules import Rules
+
+if TYPE_CHECKING:
+    from candleactors.sim.binance.rules import BinanceRules
 
 _LONGEST_BAN_S = 3 * 86_400.0
 
@@ -25,7 +29,7 @@ class Verdict:
 class Weights:
     """The used weight of the current minute and who was told to wait until when. Synchronous, no clock."""
 
-    rules: Rules
+    rules: BinanceRules
     counters: Counters
     used: int = 0
     _minute: int = -1
