@@ -22,7 +22,7 @@ from candleactors.actors.root import open_root
 from candleactors.actors.status import FeedStatus, actor_statuses, store_status, venue_status
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.subscription import Subscription
-from candleactors.actors.venue import FeedParts, Venue, rest_base
+from candleactors.actors.venue import FeedParts, Venue, endpoints, rest_base, streams_per_connection
 from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
 from candleactors.errors import FeedClosed, UnknownVenue
@@ -226,10 +226,12 @@ async def open_feed(
         limits, clients = {}, {}
         for name, venue in chosen.venues.items():
             codec = venues.codec(name)
-            capacity = min(venue.streams_per_connection, codec.rules.max_streams_per_connection)
-            limits[name] = ShardLimits(capacity, venue.max_connections)
+            limits[name] = ShardLimits(streams_per_connection(codec.rules, venue), venue.max_connections)
             client = RestClient(
-                rest_base(codec, chosen), network=used_network, timeout_s=chosen.repair.request_timeout_s
+                rest_base(codec, chosen),
+                network=used_network,
+                timeout_s=chosen.repair.request_timeout_s,
+                headers=endpoints(codec.rules, venue).rest_headers,
             )
             clients[name] = await stack.enter_async_context(client)
         writer = StoreWriter(

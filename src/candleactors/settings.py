@@ -94,7 +94,7 @@ class VenueSettings:
     """One venue: what to watch and how hard to lean on it. ``None`` means the venue's own documented limit."""
 
     symbols: tuple[str, ...] = ()
-    """In the venue's own spelling, for example ``BTCUSDT``."""
+    """In the venue's own spelling (``BTCUSDT``) or in the common one (``BTC/USDT``, perpetuals ``BTC/USDT:USDT``)."""
     timeframes: tuple[Timeframe, ...] = (Timeframe("1m"),)
     """Each symbol is watched in each of them."""
     derived: tuple[Timeframe, ...] = ()
@@ -105,8 +105,8 @@ class VenueSettings:
     """``wss://host[:port]`` to use instead of the venue's own, for example a simulator's."""
     rest_url: str | None = field(default=None, validator=optional(origin("https", "http")))
     """``https://host[:port]`` likewise."""
-    streams_per_connection: int = field(default=500, validator=at_least(1))
-    """Never above the venue's own ceiling."""
+    streams_per_connection: int | None = field(default=None, validator=optional(at_least(1)))
+    """``None``: 500, or what the venue allows where that is less."""
     max_connections: int = field(default=20, validator=at_least(1))
     """Streams beyond ``max_connections × streams_per_connection`` wait, lowest priority first."""
     rotate_after_s: float | None = field(default=23 * 3600.0, validator=optional(over(0)))
@@ -125,8 +125,10 @@ class VenueSettings:
     """Connection attempts within `connects_window_s`."""
     connects_window_s: float | None = field(default=None, validator=optional(over(0)))
     """See `connects`."""
-    rest_weight_per_minute: int | None = field(default=None, validator=optional(at_least(1)))
-    """REST weight spent in a minute."""
+    rest_weight: int | None = field(default=None, validator=optional(at_least(1)))
+    """REST weight spent within `rest_window_s`."""
+    rest_window_s: float | None = field(default=None, validator=optional(over(0)))
+    """See `rest_weight`."""
     coalesce_s: float = field(default=0.005, validator=at_least(0))
     """Pause before each read, so that one wake handles many messages."""
     max_message_bytes: int = field(default=1 << 20, validator=at_least(1024))

@@ -1,64 +1,78 @@
-"""Symbols: whether the venues know the ones that are configured."""
+"""Symbols: whether the venues know the ones that are configured, and what they call them."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from difflib import get_close_matches
 
 import structlog
 from attrs import evolve
 
 from candleactors import venues
-from candleactors.actors.venue import rest_base
+from candleactors.actors.venue import endpoints, rest_base
 from candleactors.errors import InvalidSymbol, RemoteProtocolError, TransientError
 from candleactors.settings import Settings
 from candleactors.transport.network import Network
 from candleactors.transport.rest import RestClient
+from candleactors.venues.base import Instrument
+from candleactors.venues.listing import Listing
 
 
 async def check_symbols(settings: Settings, network: Network) -> Settings:
-    """Return `settings` without the symbols their venues do not know; asks each venue once, over REST.
+    """Return `settings` in the venues' own spelling, without the symbols they do not know; asks each venue over REST.
 
     Raises `InvalidSymbol` for the first such symbol where the venue's ``unknown_symbols`` is ``refuse``. A symbol that
-    is known and does not trade now is kept and logged. Where a venue gives no list, everything is kept: what is wrong
-    is parked later.
+    is known and does not trade now is kept and logged. Where a venue gives no list, everything is kept as it is: the
+    feed goes on asking, and what is wrong is parked later.
     """
+    log = structlog.get_logger("candleactors")
     checked = {}
     for name, venue in settings.venues.items():
-        listed = await _listed(name, settings, network) if venue.symbols else {}
-        unknown = [symbol for symbol in venue.symbols if listed and symbol not in listed]
-        if unknown and venue.unknown_symbols == "refuse":
-            raise _unknown(name, venue.symbols.index(unknown[0]), unknown[0], listed)
-        log = structlog.get_logger("candleactors")
-        for symbol in unknown:
-            log.warning("unknown symbol left out", venue=name, symbol=symbol)
-        for symbol in venue.symbols:
-            if not listed.get(symbol, True):
+        checked[name] = venue
+        if not venue.symbols:
+            continue
+        try:
+            listing = await listing_of(name, settings, network)
+        except (TransientError, RemoteProtocolError) as error:
+            log.warning("symbols not checked", venue=name, error=str(error))
+            continue
+        known: dict[str, None] = {}
+        for index, symbol in enumerate(venue.symbols):
+            instrument = listing.find(symbol)
+            if instrument is None and venue.unknown_symbols == "refuse":
+                raise unknown(name, symbol, listing, key=f"venues.{name}.symbols[{index}]")
+            if instrument is None:
+                log.warning("unknown symbol left out", venue=name, symbol=symbol)
+                continue
+            if not instrument.trades:
                 log.warning("symbol does not trade now", venue=name, symbol=symbol)
-        checked[name] = evolve(venue, symbols=tuple(symbol for symbol in venue.symbols if symbol not in unknown))
+            known[instrument.symbol] = None
+        checked[name] = evolve(venue, symbols=tuple(known))
     return evolve(settings, venues=checked)
 
 
-async def _listed(name: str, settings: Settings, network: Network) -> Mapping[str, bool]:
+async def listing_of(name: str, settings: Settings, network: Network) -> Listing:
+    """Return what the venue `name` trades, asked over REST at the addresses in `settings`.
+
+    Raises `RateLimited`, `RequestFailed`, `MalformedMessage` or `VenueError`.
+    """
     codec = venues.codec(name)
-    try:
-        async with RestClient(
-            rest_base(codec, settings), network=network, timeout_s=settings.repair.request_timeout_s
-        ) as client:
-            answer = await client.get(codec.symbols())
+    async with RestClient(
+        rest_base(codec, settings),
+        network=network,
+        timeout_s=settings.repair.request_timeout_s,
+        headers=endpoints(codec.rules, settings.venues[name]).rest_headers,
+    ) as client:
+        instruments: list[Instrument] = []
+        page: str | None = None
+        while True:
+            answer = await client.get(codec.instruments(page))
             codec.check_answer(answer.status, answer.headers, answer.body)
-            return codec.parse_symbols(answer.body)
-    except (TransientError, RemoteProtocolError) as error:
-        structlog.get_logger("candleactors").warning("symbols not checked", venue=name, error=str(error))
-        return {}
+            read = codec.parse_instruments(answer.body, page)
+            instruments += read.instruments
+            if read.next is None:
+                return Listing(instruments)
+            page = read.next
 
 
-def _unknown(venue: str, index: int, symbol: str, listed: Mapping[str, bool]) -> InvalidSymbol:
-    trading = [known for known, trades in listed.items() if trades]
-    near = get_close_matches(symbol.upper(), trading, n=1)
+def unknown(venue: str, symbol: str, listing: Listing, *, key: str | None = None) -> InvalidSymbol:
+    """Return the error that says so, naming the nearest symbol."""
     title = venues.codec(venue).rules.title
-    return InvalidSymbol(
-        f'"{symbol}" is not a symbol of {title}',
-        key=f"venues.{venue}.symbols[{index}]",
-        nearest=near[0] if near else None,
-    )
+    return InvalidSymbol(f'"{symbol}" is not a symbol of {title}', key=key, nearest=listing.nearest(symbol))

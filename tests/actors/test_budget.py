@@ -10,7 +10,7 @@ from candleactors.actors.budget import JITTER_MARGIN_S, MessageBudget, VenueBudg
 
 
 def budget(**changes: int) -> VenueBudget:
-    numbers = {"connects": 3, "connects_window_s": 300, "rest_weight_per_minute": 100}
+    numbers = {"connects": 3, "connects_window_s": 300, "rest_weight": 100, "rest_window_s": 60}
     return VenueBudget(**(numbers | changes))
 
 

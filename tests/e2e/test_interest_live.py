@@ -129,7 +129,7 @@ async def test_beyond_the_limit_the_important_ones_are_served(autojump_clock: ob
 
 async def test_priorities_decide_who_starts_first(autojump_clock: object, tmp_path: Path) -> None:
     """With a REST budget for a few requests a minute, the position's history comes first."""
-    venue = spot("BTCUSDT", frames=("1m",), rest_weight_per_minute=20)
+    venue = spot("BTCUSDT", frames=("1m",), rest_weight=20)
     async with open_world(tmp_path, venue, market=market()) as world, world.feed() as feed:
         judge = world.judge(feed)
         feed.watch(streams(MARKET_SYMBOLS[1:30]), owner="many", priority=-1)

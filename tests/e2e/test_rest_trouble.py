@@ -106,7 +106,7 @@ async def test_the_weight_budget_holds_when_everything_is_wanted_at_once(
     market = Market(7, EPOCH, default_symbols(50))
     symbols = [symbol for symbol in market.specs if symbol.isascii()]
     rules = {SPOT: evolve(SPOT_RULES, weight_per_minute=120)}
-    venue = spot(*symbols, frames=("1m", "5m"), rest_weight_per_minute=120)
+    venue = spot(*symbols, frames=("1m", "5m"), rest_weight=120)
     async with open_world(tmp_path, venue, market=market, rules=rules, repair=RepairSettings(history=20)) as world:
         async with world.feed() as feed:
             judge = world.judge(feed)
@@ -121,7 +121,7 @@ async def test_the_weight_budget_holds_when_everything_is_wanted_at_once(
 async def test_somebody_else_spends_from_the_same_budget(autojump_clock: object, tmp_path: Path) -> None:
     """The used weight that the venue reports holds us back before it has to."""
     rules = {SPOT: evolve(SPOT_RULES, weight_per_minute=100)}
-    venue = spot(rest_weight_per_minute=100)
+    venue = spot(rest_weight=100)
     async with open_world(tmp_path, venue, rules=rules) as world:
         async with world.feed() as feed:
             judge = world.judge(feed)

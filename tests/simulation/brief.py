@@ -67,7 +67,7 @@ def _narrow(plan: Plan) -> Plan:
         settings=evolve(
             plan.settings,
             venues={
-                name: evolve(venue, rest_weight_per_minute=_NARROW_WEIGHT, **_NARROW) for name, venue in venues.items()
+                name: evolve(venue, rest_weight=_NARROW_WEIGHT, **_NARROW) for name, venue in venues.items()
             },
         ),
     )

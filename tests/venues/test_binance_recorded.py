@@ -164,5 +164,5 @@ def test_a_row_in_the_middle_of_a_recorded_answer_is_still_running_for_an_earlie
 
 def test_the_recorded_clock() -> None:
     answer = json.loads(recorded("binance_usdm/rest_recorded/fapi_v1_time_00.json").read_bytes())
-    time_ms = codec("binance-usdm").parse_server_time(json.dumps(answer["data"]).encode())
+    time_ms = codec("binance-usdm").parse_server_time({}, json.dumps(answer["data"]).encode())
     assert Decimal(time_ms) == 1620099477465

@@ -16,9 +16,9 @@ from candleactors.errors import (
     RequestFailed,
     VenueError,
 )
-from candleactors.model import DAY_MS, MINUTE_MS, Candle, Source, Timeframe
+from candleactors.model import DAY_MS, MINUTE_MS, Candle, Source, Ticker, Timeframe
 from candleactors.venues import codec
-from candleactors.venues.base import RestRequest
+from candleactors.venues.base import Instrument, RestRequest
 
 SPOT = codec("binance-spot")
 USDM = codec("binance-usdm")
@@ -74,8 +74,8 @@ class TestRequests:
     def test_others(self) -> None:
         assert SPOT.server_time() == RestRequest("/api/v3/time")
         assert USDM.server_time() == RestRequest("/fapi/v1/time")
-        assert SPOT.symbols() == RestRequest("/api/v3/exchangeInfo", weight=20)
-        assert USDM.symbols() == RestRequest("/fapi/v1/exchangeInfo", weight=1)
+        assert SPOT.instruments() == RestRequest("/api/v3/exchangeInfo", weight=20)
+        assert USDM.instruments() == RestRequest("/fapi/v1/exchangeInfo", weight=1)
 
 
 class TestRows:
@@ -209,8 +209,8 @@ BODIES = [
 def test_answers_that_are_none(body: bytes) -> None:
     for parser in (
         lambda: SPOT.parse_klines(stream(), body, AFTER_MS, 5),
-        lambda: SPOT.parse_server_time(body),
-        lambda: SPOT.parse_symbols(body),
+        lambda: SPOT.parse_server_time({}, body),
+        lambda: SPOT.parse_instruments(body),
     ):
         with pytest.raises(MalformedMessage) as caught:
             parser()
@@ -218,13 +218,40 @@ def test_answers_that_are_none(body: bytes) -> None:
 
 
 def test_server_time() -> None:
-    assert SPOT.parse_server_time(b'{"serverTime":1499827319559,"new":1}') == 1499827319559
+    assert SPOT.parse_server_time({}, b'{"serverTime":1499827319559,"new":1}') == 1499827319559
 
 
 def test_symbols() -> None:
-    body = """{"timezone":"UTC","symbols":[{"symbol":"BTCUSDT","status":"TRADING","filters":[{}]},
-        {"symbol":"OLDUSDT","status":"BREAK"},{"symbol":"币安人生USDT","status":"TRADING"}]}"""
-    assert USDM.parse_symbols(body.encode()) == {"BTCUSDT": True, "OLDUSDT": False, "币安人生USDT": True}
+    spot = """{"timezone":"UTC","symbols":[
+        {"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":[{}]},
+        {"symbol":"OLDUSDT","status":"BREAK","baseAsset":"OLD","quoteAsset":"USDT"},
+        {"symbol":"币安人生USDT","status":"TRADING","baseAsset":"币安人生","quoteAsset":"USDT"}]}"""
+    assert SPOT.parse_instruments(spot.encode()).instruments == (
+        Instrument("BTCUSDT", "BTC/USDT", trades=True),
+        Instrument("OLDUSDT", "OLD/USDT", trades=False),
+        Instrument("币安人生USDT", "币安人生/USDT", trades=True),
+    )
+    futures = """{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT",
+        "marginAsset":"USDT","contractType":"PERPETUAL","deliveryDate":4133404800000},
+        {"symbol":"BTCUSDT_261225","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT",
+        "contractType":"CURRENT_QUARTER","deliveryDate":1798185600000}]}"""
+    assert USDM.parse_instruments(futures.encode()).instruments == (
+        Instrument("BTCUSDT", "BTC/USDT:USDT", trades=True),
+        Instrument("BTCUSDT_261225", "BTC/USDT:USDT-261225", trades=True),
+    )
+
+
+def test_tickers() -> None:
+    body = b"""[{"symbol":"BNBBTC","priceChange":"-94.99","priceChangePercent":"-95.960","lastPrice":"4.00000200",
+        "volume":"8913.30000000","quoteVolume":"15.30000000","count":76}]"""
+    expected = Ticker(
+        "binance-spot", "BNBBTC", Decimal("4.000002"), Decimal("-0.9596"), Decimal("8913.3"), Decimal("15.3")
+    )
+    assert SPOT.parse_tickers(body) == [expected]
+    (request,) = SPOT.tickers()
+    assert (request.path, request.weight) == ("/api/v3/ticker/24hr", 80)
+    with pytest.raises(MalformedMessage):
+        SPOT.parse_tickers(body.replace(b"-95.960", b"--95"))
 
 
 class TestAnswers:

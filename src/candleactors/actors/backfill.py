@@ -71,6 +71,8 @@ class Backfill:
         self._on_trouble = on_trouble
         self._owed: dict[int, Fetch | Read] = {}
         self._numbers = count()
+        self._comparisons: dict[Stream, Fetch] = {}  # of each stream the last one wished for
+        self._compare = trio.Event()
 
     async def run(self, context: ChildContext) -> None:
         """Serve until asked to stop; what waits then is dropped, since its askers are stopping too."""
@@ -80,6 +82,7 @@ class Backfill:
             await self._fail(number, RequestFailed("whoever asked the venue was restarted"))
         async with self._wishes.attended(context.stopping), trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_clock)
+            nursery.start_soon(self._work_at_leisure)
             for _ in range(self._settings.workers):
                 nursery.start_soon(self._work, queue, waiting)
             context.started()
@@ -87,6 +90,9 @@ class Backfill:
                 for wish in await self._wishes.drain():
                     if isinstance(wish, Open):
                         await self._open(wish)
+                    elif isinstance(wish, Fetch) and wish.urgency is Urgency.VERIFY:
+                        self._comparisons[wish.stream] = wish
+                        self._compare.set()
                     else:
                         urgency = wish.urgency if isinstance(wish, Fetch) else Urgency.DOUBT
                         rank = (urgency, -self._interest.priority(wish.stream), next(self._numbers))
@@ -133,6 +139,23 @@ class Backfill:
                     wish.reply.offer(Reading(wish.stream, rows, venue_now_ms))
                 await self._answers.put(Fetched(fetch, rows, venue_now_ms))
                 del self._owed[number]
+
+    async def _work_at_leisure(self) -> None:
+        """Serve what can wait, one after the other, so that it never keeps what is urgent from being served."""
+        while True:
+            while not self._comparisons:
+                self._compare = trio.Event()
+                await self._compare.wait()
+            stream = next(iter(self._comparisons))
+            fetch = self._comparisons[stream]
+            try:
+                rows, venue_now_ms = await self._rows(fetch)
+            except CandleactorsError as error:
+                await self._answers.put(FetchFailed(fetch, error))
+            else:
+                await self._answers.put(Fetched(fetch, rows, venue_now_ms))
+            if self._comparisons[stream] is fetch:
+                del self._comparisons[stream]
 
     async def _fail(self, number: int, error: CandleactorsError) -> None:
         wish = self._owed[number]

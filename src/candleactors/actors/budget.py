@@ -38,24 +38,26 @@ class BudgetStatus:
 class VenueBudget:
     """The connects and the REST weight of one venue, metered in one place."""
 
-    def __init__(self, *, connects: int, connects_window_s: float, rest_weight_per_minute: int) -> None:
+    def __init__(self, *, connects: int, connects_window_s: float, rest_weight: int, rest_window_s: float) -> None:
         self._connects = _Line(RateWindow(connects, connects_window_s))
-        self._rest = _Line(RateWindow(rest_weight_per_minute, 60.0))
+        self._rest = _Line(RateWindow(rest_weight, rest_window_s))
         self._refusals = 0
 
     async def connect(self, priority: int = 0) -> None:
         """Wait until one more connection may be opened, and count it. Higher priority first, then first come."""
         await self._connects.spend(1, priority)
 
-    async def rest(self, weight: int, priority: int = 0) -> None:
+    async def rest(self, weight: int, priority: int = 0, *, leisurely: bool = False) -> None:
         """Wait until `weight` may be spent, and count it. Higher priority first, then first come.
 
-        Raises `ValueError` if `weight` exceeds what the venue allows in a whole minute.
+        What is `leisurely` leaves a third of the budget to what is not. Raises `ValueError` if `weight` exceeds what
+        the venue allows in a whole window.
         """
-        await self._rest.spend(weight, priority)
+        limit = self._rest.window.limit
+        await self._rest.spend(weight, priority, keep=max(0, min(limit // 3, limit - weight)) if leisurely else 0)
 
     def on_answer(self, used_weight: int | None) -> None:
-        """Note an answer the venue did not refuse, and its own count of the current minute where it gave one."""
+        """Note an answer the venue did not refuse, and its own count of the current window where it gave one."""
         self._refusals = 0
         if used_weight is not None:
             self._rest.window.observe(trio.current_time(), used_weight)
@@ -85,14 +87,34 @@ class VenueBudget:
 
 
 class MessageBudget:
-    """The messages of one connection. Pongs are sent without asking, so one message of the limit is kept for them."""
+    """The messages of one connection, and the names it subscribes and unsubscribes where the venue counts them.
 
-    def __init__(self, messages_per_s: float) -> None:
+    Pongs are sent without asking, so one message of the limit is kept for them.
+    """
+
+    def __init__(self, messages_per_s: float, names: int | None = None, names_window_s: float = 3600.0) -> None:
         self._line = _Line(RateWindow(max(1, int(messages_per_s) - 1), 1.0 + JITTER_MARGIN_S))
+        self._names = None if names is None else RateWindow(names, names_window_s)
 
     async def send_slot(self) -> None:
         """Wait until one message may be sent, and count it. First come, first served."""
         await self._line.spend(1, 0)
+
+    async def names_slot(self) -> None:
+        """Wait until one name more may be subscribed or unsubscribed. Counts nothing, and has one caller."""
+        await trio.lowlevel.checkpoint()
+        if self._names is not None:
+            await trio.sleep(self._names.wait_s(trio.current_time()))
+
+    @property
+    def names_left(self) -> int | None:
+        """How many names may be subscribed or unsubscribed now; ``None`` where nobody counts."""
+        return None if self._names is None else self._names.limit - self._names.used(trio.current_time())
+
+    def note_names(self, names: int) -> None:
+        """Count names that were subscribed or unsubscribed."""
+        if self._names is not None:
+            self._names.note(trio.current_time(), names)
 
     def note_pong(self, pongs: int = 1) -> None:
         """Count pongs that were sent."""
@@ -111,7 +133,7 @@ class _Line:
     def __len__(self) -> int:
         return len(self._tickets)
 
-    async def spend(self, cost: int, priority: int) -> None:
+    async def spend(self, cost: int, priority: int, keep: int = 0) -> None:
         await trio.lowlevel.checkpoint()
         ticket = (-priority, next(self._numbers))
         insort(self._tickets, ticket)
@@ -119,7 +141,7 @@ class _Line:
             while True:
                 if self._tickets[0] != ticket:
                     await self._moved.park()
-                elif (wait_s := self.window.wait_s(trio.current_time(), cost)) > 0:
+                elif (wait_s := self.window.wait_s(trio.current_time(), cost + keep)) > 0:
                     await trio.sleep(wait_s)
                 else:
                     self.window.take(trio.current_time(), cost)

@@ -65,10 +65,13 @@ class Connection:
         self._shard = shard
         self._deps = deps
         self._websocket = websocket
+        self._session = deps.codec.session()
         self._book = SubscriptionBook(
             deps.venue.names_per_request or rules.max_names_per_request, deps.venue.ack_timeout_s
         )
-        self._messages = MessageBudget(deps.venue.messages_per_s or rules.messages_per_s)
+        self._messages = MessageBudget(
+            deps.venue.messages_per_s or rules.messages_per_s, rules.names_per_connection, rules.names_window_s
+        )
         self._streams: dict[str, Stream] = {}
         self.connected_at_s = deps.clock.monotonic_s()
         self._last_message_s: float | None = None
@@ -80,7 +83,7 @@ class Connection:
         """Serve until asked to stop; then close in order. Raises what ended the connection otherwise."""
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                for task in (self._follow_plan, self._receive, self._subscribe, self._probe, self._audit):
+                for task in (self._follow_plan, self._receive, self._subscribe, self._keep_alive, self._audit):
                     nursery.start_soon(task)
                 await stopping.wait()
                 await self._websocket.close(GOING_AWAY)
@@ -134,16 +137,18 @@ class Connection:
             await interest.newer(venue, version)
 
     async def _receive(self) -> None:
-        codec, clock, book = self._deps.codec, self._deps.clock, self._book
+        session, clock, book = self._session, self._deps.clock, self._book
         while True:
             frames = await self._websocket.receive()
             received_ms = clock.wall_ms()
             now_s = self._last_message_s = clock.monotonic_s()
-            decoded = codec.decode(frames, self._streams, received_ms)
+            decoded = session.decode(frames, self._streams, received_ms)
             if decoded.open:
                 book.on_data(decoded.open, now_s)
             if decoded.closed:
                 book.on_data([name for name, _ in decoded.closed], now_s)
+            if decoded.alive:
+                book.on_data(decoded.alive, now_s)
             for reply in decoded.replies:
                 self._on_reply(reply, now_s)
             if decoded.rejected:
@@ -156,9 +161,17 @@ class Connection:
 
     def _on_reply(self, reply: Reply, now_s: float) -> None:
         if isinstance(reply, Acked):
-            self._book.on_acked(reply.request_id, now_s)
+            self._book.on_acked(reply.request_id, now_s, reply.names)
         elif isinstance(reply, Refused):
-            self._book.on_refused(reply.request_id, reply.code, reply.message, now_s)
+            self._book.on_refused(
+                reply.request_id,
+                reply.code,
+                reply.message,
+                now_s,
+                names=reply.names,
+                voids=reply.voids,
+                passing=reply.passing,
+            )
             self._park_refused()
         elif isinstance(reply, Listed):
             self._book.on_listed(reply.request_id, reply.names, now_s)
@@ -167,6 +180,9 @@ class Connection:
     async def _subscribe(self) -> None:
         """Send what the book wants sent, at the pace the venue allows, and notice what stays unanswered."""
         clock, book = self._deps.clock, self._book
+        for frame in self._session.opening():
+            await self._messages.send_slot()
+            await self._websocket.send(frame)
         while True:
             self._work = trio.Event()
             if book.on_tick(clock.monotonic_s()):
@@ -175,21 +191,27 @@ class Connection:
             while book.has_work:
                 self._count_pongs()
                 await self._messages.send_slot()
-                request = book.next_request(clock.monotonic_s())
+                await self._messages.names_slot()
+                request = book.next_request(clock.monotonic_s(), self._messages.names_left)
                 if request is not None:
-                    await self._websocket.send(self._frame(request))
+                    await self._request(request)
             await wait_any(self._work, until_s=book.next_deadline() or math.inf)
 
-    def _frame(self, request: Request) -> bytes:
-        codec = self._deps.codec
-        if request.kind is RequestKind.SUBSCRIBE:
-            return codec.subscribe(request.id, request.names)
-        if request.kind is RequestKind.UNSUBSCRIBE:
-            return codec.unsubscribe(request.id, request.names)
-        frame = codec.list_subscriptions(request.id)
-        if frame is None:
-            raise LocalProtocolError(f"{codec.rules.venue} cannot list subscriptions and was asked to")
-        return frame
+    async def _request(self, request: Request) -> None:
+        session = self._session
+        if request.kind is RequestKind.LIST:
+            frame = session.list_subscriptions(request.id)
+            if frame is None:
+                raise LocalProtocolError(f"{self._deps.codec.rules.venue} cannot list subscriptions and was asked to")
+        elif request.kind is RequestKind.SUBSCRIBE:
+            frame = session.subscribe(request.id, request.names)
+        else:
+            frame = session.unsubscribe(request.id, request.names)
+        self._messages.note_names(len(request.names))
+        if frame is not None:
+            await self._websocket.send(frame)
+        else:
+            self._book.on_acked(request.id, self._deps.clock.monotonic_s())
 
     def _park_refused(self) -> None:
         """Take what the venue refuses out of service, so that one bad symbol never troubles the others.
@@ -208,21 +230,33 @@ class Connection:
             self._messages.note_pong(seen - self._pings)
             self._pings = seen
 
-    async def _probe(self) -> None:
-        """Ping a connection on which nothing at all arrives: half-open sockets say nothing for ever."""
-        idle_s = self._deps.health.idle_s
+    async def _keep_alive(self) -> None:
+        """Send what the venue wants to hear now and then, and ping a connection on which nothing at all arrives.
+
+        Half-open sockets say nothing for ever.
+        """
+        idle_s, keepalive, websocket = self._deps.health.idle_s, self._deps.codec.rules.keepalive, self._websocket
+        if keepalive is not None and keepalive.only_idle:
+            idle_s = min(idle_s, keepalive.interval_s)
+        always_s = math.inf if keepalive is None or keepalive.only_idle else keepalive.interval_s
+        said_s = self.connected_at_s
         while True:
-            # An instant, not a duration: what rounding leaves of a duration may be too short to ever pass.
-            due_s = self._websocket.last_byte_s + idle_s
-            if trio.current_time() < due_s:
-                await trio.sleep_until(due_s)
-            else:
-                await self._messages.send_slot()
-                await self._websocket.probe(idle_s)
+            # Instants, not durations: what rounding leaves of a duration may be too short to ever pass.
+            idle_at_s, say_at_s = websocket.last_byte_s + idle_s, said_s + always_s
+            now_s = trio.current_time()
+            if now_s < min(idle_at_s, say_at_s):
+                await trio.sleep_until(min(idle_at_s, say_at_s))
+                continue
+            await self._messages.send_slot()
+            said_s, ping = now_s, self._session.ping()
+            if now_s >= idle_at_s:
+                await websocket.probe(self._deps.health.idle_s, ping)
+            elif ping is not None:
+                await websocket.send(ping)
 
     async def _audit(self) -> None:
         """Compare with the venue's own list of subscriptions now and then, where it has one."""
-        if self._deps.codec.list_subscriptions(0) is None:
+        if not self._deps.codec.rules.lists_subscriptions:
             return
         while True:
             await trio.sleep(self._deps.health.audit_interval_s)

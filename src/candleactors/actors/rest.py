@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import trio
 from attrs import define
 
 from candleactors.actors.budget import VenueBudget
-from candleactors.core.fetch import Fetch
+from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import RateLimited
 from candleactors.model import Candle
@@ -50,15 +48,9 @@ class VenueRest:
         await self._budget.rest(request.weight, priority=1)
         sent_s = self._clock.monotonic_s()
         answer = await self._answer(request)
-        server_ms = self._codec.parse_server_time(answer.body)
+        server_ms = self._codec.parse_server_time(answer.headers, answer.body)
         self._venue_clock.observe(server_ms, sent_s, self._clock.monotonic_s())
         self._clock_read.set()
-
-    async def symbols(self) -> Mapping[str, bool]:
-        """Return every symbol of the venue and whether it trades now."""
-        request = self._codec.symbols()
-        await self._budget.rest(request.weight)
-        return self._codec.parse_symbols((await self._answer(request)).body)
 
     async def rows(self, fetch: Fetch) -> tuple[list[Candle], int]:
         """Return the rows a fetch wants and the venue's time when they were asked for.
@@ -66,14 +58,19 @@ class VenueRest:
         A row counts as closed only if its interval was over by then, so this waits until the clock has been read.
         """
         await self._clock_read.wait()
-        request = self._codec.klines(fetch.stream, fetch.start_ms, None, fetch.limit)
-        await self._budget.rest(request.weight, priority=-fetch.urgency)
-        venue_now_ms = self._venue_clock.now_ms(self._clock.monotonic_s())
-        assert venue_now_ms is not None, "the clock was read"
+        request = self._codec.klines(fetch.stream, fetch.start_ms, None, fetch.limit, self._now_ms())
+        leisurely = fetch.urgency is Urgency.VERIFY
+        await self._budget.rest(request.weight, priority=-fetch.urgency, leisurely=leisurely)
+        venue_now_ms = self._now_ms()
         answer = await self._answer(request)
         rows = self._codec.parse_klines(fetch.stream, answer.body, venue_now_ms, self._clock.wall_ms())
         self.counters.rows += len(rows)
         return rows, venue_now_ms
+
+    def _now_ms(self) -> int:
+        venue_now_ms = self._venue_clock.now_ms(self._clock.monotonic_s())
+        assert venue_now_ms is not None, "the clock was read"
+        return venue_now_ms
 
     async def _answer(self, request: RestRequest) -> RestAnswer:
         self.counters.requests += 1

@@ -31,13 +31,16 @@ from candleactors.core.continuity import ContinuityRules
 from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import StoreUnavailable
 from candleactors.model import DAY_MS, MINUTE_MS
-from candleactors.settings import Settings
+from candleactors.settings import Settings, VenueSettings
 from candleactors.stores.base import Store
 from candleactors.transport.clock import Clock
 from candleactors.transport.network import Network
 from candleactors.transport.rest import RestClient
 from candleactors.transport.websocket import WebSocket, open_websocket
-from candleactors.venues.base import Codec, VenueRules
+from candleactors.venues.base import Closes, Codec, Endpoints, VenueRules
+
+STREAMS_PER_CONNECTION = 500
+"""Unless the settings say otherwise, and where the venue allows so many."""
 
 
 @frozen
@@ -84,7 +87,8 @@ class Venue:
         self.budget = VenueBudget(
             connects=venue_settings.connects or rules.connects,
             connects_window_s=venue_settings.connects_window_s or rules.connects_window_s,
-            rest_weight_per_minute=venue_settings.rest_weight_per_minute or rules.rest_weight_per_minute,
+            rest_weight=venue_settings.rest_weight or rules.rest_weight,
+            rest_window_s=venue_settings.rest_window_s or rules.rest_window_s,
         )
         self.rest = VenueRest(codec, rest_client, self.budget, parts.clock, self.clock)
         self.aggregator = Aggregator(
@@ -100,10 +104,13 @@ class Venue:
             codec,
             ContinuityRules(
                 history=history(rules, settings),
-                close_grace_s=settings.health.close_grace_s,
+                close_grace_s=settings.health.close_grace_s + rules.close_lag_s,
                 deadline_s=settings.repair.deadline_s,
                 verify_interval_s=settings.repair.verify_interval_s or None,
                 max_rows=rules.klines_limit,
+                windowed=rules.windowed_klines,
+                fills=rules.skips_empty,
+                confirms=rules.closes is Closes.INFERRED,
             ),
             clock=parts.clock,
             venue_clock=self.clock,
@@ -228,15 +235,23 @@ def history(rules: VenueRules, settings: Settings) -> int:
     return min(max(settings.repair.history, warm), rules.klines_limit - 1)
 
 
+def streams_per_connection(rules: VenueRules, venue: VenueSettings) -> int:
+    """Return how many streams share a connection."""
+    return venue.streams_per_connection or min(STREAMS_PER_CONNECTION, rules.max_streams_per_connection)
+
+
 def websocket_base(codec: Codec, settings: Settings) -> str:
     """Return the WebSocket base URL of a venue: the user's own, the test network's, or the venue's."""
     venue = settings.venues[codec.rules.venue]
-    endpoints = codec.rules.testnet if venue.testnet else codec.rules.endpoints
-    return venue.websocket_url or endpoints.websocket
+    return venue.websocket_url or endpoints(codec.rules, venue).websocket
 
 
 def rest_base(codec: Codec, settings: Settings) -> str:
     """Return the REST base URL of a venue, likewise."""
     venue = settings.venues[codec.rules.venue]
-    endpoints = codec.rules.testnet if venue.testnet else codec.rules.endpoints
-    return venue.rest_url or endpoints.rest
+    return venue.rest_url or endpoints(codec.rules, venue).rest
+
+
+def endpoints(rules: VenueRules, venue: VenueSettings) -> Endpoints:
+    """Return the venue's own addresses, those of its test network where the settings want that."""
+    return rules.testnet if venue.testnet and rules.testnet else rules.endpoints

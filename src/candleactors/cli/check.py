@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from candleactors import venues
+from candleactors.actors.venue import endpoints, streams_per_connection
 from candleactors.cli.options import settings_to_run
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
@@ -45,20 +46,20 @@ def _venue(name: str, venue: VenueSettings) -> list[str]:
     carriers = {source_of(Stream(name, "", frame), rules, venue.derived) for frame in frames}
     taken = sorted((stream.timeframe for stream in carriers), key=lambda timeframe: timeframe.nominal_ms)
     streams = len(venue.symbols) * len(taken)
-    cap = venue.streams_per_connection
+    cap = streams_per_connection(rules, venue)
     connections = min(-(-streams // cap), venue.max_connections)
-    endpoints = rules.testnet if venue.testnet else rules.endpoints
+    addresses = endpoints(rules, venue)
     waiting = max(0, streams - cap * venue.max_connections)
     lines = [
         f"{name} ({rules.title}{', test network' if venue.testnet else ''})",
         f"  streams    {streams}: {len(venue.symbols)} symbols in {', '.join(map(str, taken))}",
         *([f"  derived    {_ranges(venue.derived)}"] if venue.derived else []),
         f"  connect    {connections} of at most {venue.max_connections} connections, {cap} streams each",
-        f"  websocket  {venue.websocket_url or endpoints.websocket}",
-        f"  rest       {venue.rest_url or endpoints.rest}",
+        f"  websocket  {venue.websocket_url or addresses.websocket}",
+        f"  rest       {venue.rest_url or addresses.rest}",
         f"  limits     {venue.messages_per_s or rules.messages_per_s:g} messages/s and connection,"
         f" {venue.connects or rules.connects} connects in {venue.connects_window_s or rules.connects_window_s:g} s,"
-        f" REST weight {venue.rest_weight_per_minute or rules.rest_weight_per_minute}/min",
+        f" REST weight {venue.rest_weight or rules.rest_weight} in {venue.rest_window_s or rules.rest_window_s:g} s",
     ]
     if waiting:
         lines.append(f"  note       {waiting} streams find no room: raise max_connections or streams_per_connection")

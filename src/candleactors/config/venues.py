@@ -29,6 +29,8 @@ def check_venues(settings: Settings) -> None:
         _check_derived(codec.rules, venue, key)
         _check_symbols(codec, venue, key)
         _check_limits(codec.rules, venue, key)
+        if venue.testnet and codec.rules.testnet is None:
+            raise ConfigError(f"{codec.rules.title} has no test network", key=f"{key}.testnet")
 
 
 def _check_timeframes(rules: VenueRules, venue: VenueSettings, key: str) -> None:
@@ -100,20 +102,21 @@ def _check_limits(rules: VenueRules, venue: VenueSettings, key: str) -> None:
         "names_per_request": "max_names_per_request",
         "messages_per_s": "messages_per_s",
         "connects": "connects",
-        "rest_weight_per_minute": "rest_weight_per_minute",
+        "rest_weight": "rest_weight",
         "rotate_after_s": "lifetime_s",
     }
     for name, limit in ceilings.items():
         value, ceiling = getattr(venue, name), getattr(rules, limit)
         if value is not None and ceiling is not None and value > ceiling and limit not in rules.assumed:
             raise ConfigError(f"{value:g} is more than {rules.title} allows ({ceiling:g})", key=f"{key}.{name}")
-    if "connects" in rules.assumed:
-        return
-    connects = venue.connects or rules.connects
-    window_s = venue.connects_window_s or rules.connects_window_s
-    if connects * rules.connects_window_s > rules.connects * window_s:
-        raise ConfigError(
-            f"{connects} connects in {window_s:g} s is more than {rules.title} allows"
-            f" ({rules.connects} in {rules.connects_window_s:g} s)",
-            key=f"{key}.connects_window_s",
-        )
+    for name, window, what in (
+        ("connects", "connects_window_s", "connects"),
+        ("rest_weight", "rest_window_s", "of REST weight"),
+    ):
+        allowed, allowed_s = getattr(rules, name), getattr(rules, window)
+        count, window_s = getattr(venue, name) or allowed, getattr(venue, window) or allowed_s
+        if name not in rules.assumed and count * allowed_s > allowed * window_s:
+            raise ConfigError(
+                f"{count} {what} in {window_s:g} s is more than {rules.title} allows ({allowed} in {allowed_s:g} s)",
+                key=f"{key}.{window}",
+            )

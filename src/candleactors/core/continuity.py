@@ -8,15 +8,21 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 - A closed candle that contradicts one already delivered is not believed on sight, since messages are re-sent and
   REST replicas lag: it becomes a *doubt*, and the correction goes out once REST has confirmed it.
 - A candle that is overdue is asked for over REST, so a mute socket delays candles but does not lose them.
+- Where a venue has no candle for an interval without trades, one is filled in, flat at the last close, as soon as a
+  later row, or the time that has passed, proves that there is none. What was filled or inferred is compared with REST
+  soon after.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from decimal import Decimal
 
 from attrs import define, frozen
 
 from candleactors.core.fetch import Fetch, Urgency
+from candleactors.core.filling import flat_candle
 from candleactors.core.passed_over import PassedOver
 from candleactors.model import HOUR_MS, Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
 
@@ -26,6 +32,9 @@ _REMEMBERED_MS = HOUR_MS
 _MIN_REMEMBERED = 4
 _MAX_REMEMBERED = 180
 _FIRST_VERIFY_S = 60.0
+_CONFIRM_S = 15.0
+_CONFIRM_EVERY_S = 120.0
+_MAX_FILLED = 10_000
 _LONGEST_SLEEP_S = 60.0
 
 
@@ -45,6 +54,12 @@ class ContinuityRules:
     """Absence, or another content, of a row means something once its interval has been over for so long."""
     verify_interval_s: float | None = 600.0
     max_rows: int = 1_000
+    windowed: bool = False
+    """Whether an answer covers only so many intervals from its start on as rows were asked for."""
+    fills: bool = False
+    """Whether intervals without a row had no trades, and are filled."""
+    confirms: bool = False
+    """Whether closed candles from the socket were inferred, and are confirmed over REST."""
 
 
 @define
@@ -57,6 +72,7 @@ class ContinuityCounters:
     late: int = 0
     implausible: int = 0
     holes: int = 0
+    filled: int = 0
     gaps: int = 0
     revisions: int = 0
 
@@ -68,6 +84,8 @@ class Memory:
     candles: Mapping[int, tuple[int, int]]
     """Fingerprints and revisions, by open time."""
     gaps: tuple[Gap, ...]
+    close: Decimal | None = None
+    """Of the last candle."""
 
 
 class Continuity:
@@ -83,6 +101,8 @@ class Continuity:
         "_asked",
         "_asked_at_s",
         "_catching_up",
+        "_close",
+        "_compared_s",
         "_doubt_at_s",
         "_doubts",
         "_event_ms",
@@ -144,10 +164,14 @@ class Continuity:
         # Open time: fingerprint and revision of what was delivered.
         self._remembered: dict[int, tuple[int, int]] = dict(sorted(known.items())[-self._remember :])
         self._doubt_at_s = 0.0
+        self._close = recent[-1].close if recent else None
+        if memory is not None and memory.close is not None:
+            self._close = memory.close
         self._gaps = PassedOver(stream.timeframe, gaps if memory is None else memory.gaps, now_s)
         self._catching_up = bool(
             known
         )  # nothing was compared with REST yet: a process may live too short for the timer
+        self._compared_s = -math.inf
         self._verify_at_s: float | None = None
         if rules.verify_interval_s is not None:
             # What changed while nobody looked is looked for early: frequent restarts must not put it off for ever.
@@ -162,7 +186,7 @@ class Continuity:
     @property
     def memory(self) -> Memory:
         """What to give to whoever follows the stream after this."""
-        return Memory(dict(self._remembered), self._gaps.gaps(self.stream))
+        return Memory(dict(self._remembered), self._gaps.gaps(self.stream), self._close)
 
     def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int) -> bool:
         """Take notice of a forming candle; return whether to deliver it: nothing before it is missing, and it is not
@@ -208,6 +232,8 @@ class Continuity:
         else:
             self._deliver(candle, events)
             self._flush(now_s, events)
+        if events and self._rules.confirms:
+            self._confirm_soon(now_s)
         return events
 
     def on_rows(self, fetch: Fetch, rows: list[Candle], now_s: float, venue_now_ms: int) -> list[Event]:
@@ -241,12 +267,14 @@ class Continuity:
             elif covered:
                 if open_ms > self._expected() and open_ms > lagging_ms:
                     break
-                self._skip_venue_gap(open_ms, now_s, events)
+                self._skip_venue_gap(open_ms, row.received_ms, now_s, events)
                 self._deliver(self._held.pop(open_ms, row), events)
                 if events[-1] is not row:
                     self._reconsider(row, now_s, events, lagging_ms)
         if covered and rows and not rows[-1].closed and self._expected() < rows[-1].open_time_ms <= lagging_ms:
-            self._skip_venue_gap(rows[-1].open_time_ms, now_s, events)
+            self._skip_venue_gap(rows[-1].open_time_ms, rows[-1].received_ms, now_s, events)
+        if covered:
+            self._skip_tail(fetch, rows, lagging_ms, venue_now_ms, now_s, events)
         if fetch.urgency is Urgency.GAP and fetch.start_ms is not None:
             self._gaps.looked(fetch.start_ms, rows, now_s)
         if fetch.urgency is Urgency.DOUBT:
@@ -280,7 +308,7 @@ class Continuity:
             self._give_up(now_s, events)
         if self._asked is not None and now_s >= self._asked_at_s + _ASK_AGAIN_S:
             self._asked = None
-        fetch = None if self._asked else self._wish(now_s, venue_now_ms)
+        fetch = None if self._waiting else self._wish(now_s, venue_now_ms)
         if fetch is None:
             self.next_check_s = now_s + self._sleep_s(now_s, venue_now_ms)
         return events, fetch
@@ -320,6 +348,7 @@ class Continuity:
             return self._from(gap.first_ms, timeframe.count_between(gap.first_ms, gap.until_ms) + 2, Urgency.GAP)
         if self._verify_at_s is not None and now_s >= self._verify_at_s and self._rules.verify_interval_s:
             self._verify_at_s = now_s + self._verify_every_s(self._rules.verify_interval_s)
+            self._compared_s = now_s
             if self._remembered:
                 return self._since(min(self._remembered), Urgency.VERIFY)
         return None
@@ -332,6 +361,12 @@ class Continuity:
             if rows + more <= self._rules.max_rows:
                 return self._from(first, rows + more, urgency)
         return self._from(expected, rows, urgency)
+
+    def _confirm_soon(self, now_s: float) -> None:
+        """Compare with REST before long, several candles at once, since each comparison is a request."""
+        if self._verify_at_s is not None:
+            soon_s = max(now_s + _CONFIRM_S, self._compared_s + _CONFIRM_EVERY_S)
+            self._verify_at_s = min(self._verify_at_s, soon_s)
 
     def _since(self, start_ms: int, urgency: Urgency) -> Fetch:
         return self._from(start_ms, self.stream.timeframe.count_between(start_ms, self._expected()) + 1, urgency)
@@ -347,7 +382,7 @@ class Continuity:
 
     def _sleep_s(self, now_s: float, venue_now_ms: int | None) -> float:
         """How long nothing can be wanted, unless something arrives; bounded, since the venue's clock is adjusted."""
-        if self._asked is not None or venue_now_ms is None or self.repairing or self.expected_ms is None:
+        if self._waiting or venue_now_ms is None or self.repairing or self.expected_ms is None:
             return 0.5
         due_ms = self.stream.timeframe.next_open(self.expected_ms) - venue_now_ms
         waits = [_LONGEST_SLEEP_S, max(due_ms / 1000 + self._rules.close_grace_s, self._poll_at_s - now_s)]
@@ -361,6 +396,11 @@ class Continuity:
     def _verify_every_s(self, interval_s: float) -> float:
         """The wait between two comparisons: short candles are compared before they are forgotten."""
         return min(interval_s, 0.8 * self._remember * self.stream.timeframe.nominal_ms / 1000)
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether an answer is awaited that nothing else is asked before; one that merely compares may take long."""
+        return self._asked is not None and self._asked.urgency is not Urgency.VERIFY
 
     def _answered(self, fetch: Fetch) -> None:
         if self._asked is fetch:
@@ -412,6 +452,7 @@ class Continuity:
     def _deliver(self, candle: Candle, events: list[Event]) -> None:
         open_ms = candle.open_time_ms
         self.expected_ms = candle.next_open_time_ms
+        self._close = candle.close
         self._event_ms = 0
         self._note(open_ms, _fingerprint(candle), candle.revision)
         self.counters.delivered += 1
@@ -430,14 +471,50 @@ class Continuity:
         if self._known_ms is not None and self._known_ms <= self._expected():
             self._known_ms = None
 
-    def _skip_venue_gap(self, until_ms: int, now_s: float, events: list[Event]) -> None:
-        """Pass over what the venue does not have before `until_ms`, delivering what was held from the socket."""
+    def _skip_venue_gap(self, until_ms: int, received_ms: int, now_s: float, events: list[Event]) -> None:
+        """Pass over what the venue does not have before `until_ms`, delivering what was held from the socket.
+
+        `received_ms` is when the answer came that proves it.
+        """
         while (first := self._expected()) < until_ms:
             if (held := self._held.pop(first, None)) is not None:
                 self._deliver(held, events)
+                continue
+            until = min([open_ms for open_ms in self._held if first < open_ms < until_ms], default=until_ms)
+            few = self.stream.timeframe.count_between(first, until) <= _MAX_FILLED
+            if self._rules.fills and few and self._close is not None:
+                self._fill(until, self._close, received_ms, events)
             else:
-                until = min([open_ms for open_ms in self._held if first < open_ms < until_ms], default=until_ms)
                 self._gap(until, GapReason.VENUE, now_s, events)
+
+    def _skip_tail(
+        self, fetch: Fetch, rows: list[Candle], lagging_ms: int, venue_now_ms: int, now_s: float, events: list[Event]
+    ) -> None:
+        """Pass over what an answer that covers it lacks behind its last row, where that proves that it does not exist.
+
+        It does where the venue leaves out what had no trades, and where the answer covers a stretch that has long
+        passed: asking for the same again would bring nothing, for ever.
+        """
+        rules, timeframe = self._rules, self.stream.timeframe
+        expected = self._expected()
+        if (rows and rows[-1].open_time_ms >= expected) or len(rows) >= fetch.limit:
+            return
+        if rules.fills and self._close is not None:
+            until = expected
+            while timeframe.close_ms(until) < lagging_ms:
+                until = timeframe.next_open(until)
+            self._skip_venue_gap(until, rows[-1].received_ms if rows else venue_now_ms, now_s, events)
+        elif rules.windowed and fetch.start_ms is not None:
+            until = timeframe.advance(fetch.start_ms, fetch.limit)
+            if expected < until <= lagging_ms:
+                self._skip_venue_gap(until, venue_now_ms, now_s, events)
+
+    def _fill(self, until_ms: int, close: Decimal, received_ms: int, events: list[Event]) -> None:
+        """Deliver flat candles for intervals without trades."""
+        stream = self.stream
+        for open_ms in stream.timeframe.opens(self._expected(), until_ms):
+            self.counters.filled += 1
+            self._deliver(flat_candle(stream, open_ms, close, received_ms), events)
 
     def _give_up(self, now_s: float, events: list[Event]) -> None:
         """Stop waiting for what is missing: the rest goes on, and what is repaired later arrives as revisions."""

@@ -153,13 +153,15 @@ class SubscriptionBook:
 
     # What to send
 
-    def next_request(self, now_s: float) -> Request | None:
+    def next_request(self, now_s: float, most: int | None = None) -> Request | None:
         """Return the next request, to be sent now, or ``None`` where nothing is to be sent.
 
-        Names to leave go first, so that a connection at the venue's ceiling has room for the new ones.
+        It carries at most `most` names, at least one. Names to leave go first, so that a connection at the venue's
+        ceiling has room for the new ones.
         """
+        most = self._max_names if most is None else min(self._max_names, most)
         if self._to_leave:
-            names = _first_group(self._to_leave, self._max_names)
+            names = _first_group(self._to_leave, most)
             request = self._issue(RequestKind.UNSUBSCRIBE, names, now_s)
             for name in names:
                 del self._to_leave[name]
@@ -170,7 +172,7 @@ class SubscriptionBook:
                 self._asked[name] = request.id
             return request
         if self._to_join:
-            names = _first_group(self._to_join, self._max_names)
+            names = _first_group(self._to_join, most)
             request = self._issue(RequestKind.SUBSCRIBE, names, now_s)
             for name in names:
                 del self._to_join[name]
@@ -198,12 +200,20 @@ class SubscriptionBook:
 
     # What happened
 
-    def on_acked(self, request_id: int, now_s: float) -> None:
-        """Take in that the venue accepted a request. Ids this book did not issue are ignored."""
-        request = self._answered(request_id, now_s)
+    def on_acked(self, request_id: int | None, now_s: float, names: Sequence[str] | None = None) -> None:
+        """Take in that the venue accepted a request, or only `names` of it. What this book did not issue is ignored.
+
+        Where the venue does not say which request it means (``None``), it is the one in flight that has the names.
+        """
+        request = self._meant(request_id, names)
         if request is None:
             return
-        for name in request.names:
+        request_id = request.id
+        if names is None or self._settles(request, names):
+            self._answered(request_id, now_s)
+        else:
+            self._strikes, self._sign_s = 0, now_s
+        for name in request.names if names is None else [name for name in names if name in request.names]:
             if request.kind is RequestKind.SUBSCRIBE and self._joining.get(name, request_id + 1) <= request_id:
                 self._confirm(name)
                 if name in self._unheard:
@@ -211,23 +221,47 @@ class SubscriptionBook:
             elif request.kind is RequestKind.UNSUBSCRIBE and self._leaving.get(name, request_id + 1) <= request_id:
                 self._left(name)
 
-    def on_refused(self, request_id: int | None, code: int, message: str, now_s: float) -> None:
+    def on_refused(
+        self,
+        request_id: int | None,
+        code: int,
+        message: str,
+        now_s: float,
+        *,
+        names: Sequence[str] | None = None,
+        voids: bool = True,
+        passing: bool = False,
+    ) -> None:
         """Take in that the venue refused a request; ``None`` where it did not say which.
 
-        A batch is asked again in halves until the culprit stands alone. It is then `refused`; the others are served.
-        An error without id is taken for the answer to the only request in flight, where there is but one.
+        Where it says whose fault it was, `names` are `refused`; the others are asked for again if that `voids` the
+        request, else their answers are still awaited. Where it does not, a batch is asked again in halves until the
+        culprit stands alone. An error without id is about the request in flight that has the names, or about the only
+        one there is. One that is `passing` is as good as no answer: what it was about is asked for again in time.
         """
-        if request_id is None:
-            if len(self._requests) != 1:
-                return
-            request_id = next(iter(self._requests))
-        request = self._answered(request_id, now_s)
+        request = self._meant(request_id, names)
         if request is None or not request.names:
             return
-        if len(request.names) > 1:
+        request_id = request.id
+        if passing:
+            self._strikes, self._sign_s = 0, now_s
+            return
+        if names is None and len(request.names) == 1:
+            names = request.names
+        if names is None or voids or self._settles(request, names):
+            self._answered(request_id, now_s)
+        else:
+            self._strikes, self._sign_s = 0, now_s
+        if names is None:
             self._split(request)
             return
-        name = request.names[0]
+        for name in [name for name in names if name in request.names]:
+            self._on_name_refused(request, name, code, message)
+        if voids:
+            self._ask_again([name for name in request.names if self._asked.get(name) == request_id])
+
+    def _on_name_refused(self, request: Request, name: str, code: int, message: str) -> None:
+        request_id = request.id
         if request.kind is RequestKind.UNSUBSCRIBE and self._leaving.get(name, request_id + 1) <= request_id:
             # The venue does not carry the name, or cannot be made to stop: an audit would show it.
             self._left(name)
@@ -392,6 +426,28 @@ class SubscriptionBook:
             self._sign_s = now_s
         return request
 
+    def _meant(self, request_id: int | None, names: Sequence[str] | None) -> Request | None:
+        """Return the request that an answer is about, ``None`` where nobody knows."""
+        if request_id is not None:
+            flight = self._requests.get(request_id)
+            return flight.request if flight else self._late.get(request_id)
+        if names:
+            asked = [self._requests.get(self._asked.get(name, 0)) for name in names]
+            return next((flight.request for flight in asked if flight is not None), None)
+        requests = [flight.request for flight in self._requests.values()]
+        return requests[0] if len(requests) == 1 else None
+
+    def _settles(self, request: Request, names: Sequence[str]) -> bool:
+        """Whether nothing else is awaited about `request` once `names` of it are answered."""
+        return not any(name not in names and self._asked.get(name) == request.id for name in request.names)
+
+    def _ask_again(self, names: Sequence[str]) -> None:
+        """Queue names together whose request came to nothing for the sake of others."""
+        self._last_group += 1
+        for name in names:
+            del self._asked[name]
+            self._consider(name, self._last_group)
+
     def _consider(self, name: str, group: int = 0) -> None:
         """Queue what `name` needs next, unless an answer about it is still awaited."""
         self._to_join.pop(name, None)
@@ -446,10 +502,7 @@ class SubscriptionBook:
         names = [name for name in request.names if self._asked.get(name) == request.id]
         middle = (len(names) + 1) // 2
         for half in (names[:middle], names[middle:]):
-            self._last_group += 1
-            for name in half:
-                del self._asked[name]
-                self._consider(name, self._last_group)
+            self._ask_again(half)
 
 
 def _first_group(queue: Mapping[str, int], limit: int) -> list[str]:

@@ -4,6 +4,7 @@ from candleactors.model.candle import Candle, Source
 from candleactors.model.cursor import Cursor
 from candleactors.model.event import Event, Gap, GapReason, Revision
 from candleactors.model.stream import Stream
+from candleactors.model.ticker import Ticker
 from candleactors.model.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS, Timeframe
 from candleactors.model.trade import Trade
 
@@ -21,6 +22,7 @@ __all__ = [
     "Revision",
     "Source",
     "Stream",
+    "Ticker",
     "Timeframe",
     "Trade",
 ]

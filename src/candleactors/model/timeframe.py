@@ -158,6 +158,14 @@ class Timeframe:
             return self.floor(open_ms - 1)
         return open_ms - duration
 
+    def advance(self, open_ms: int, count: int) -> int:
+        """Return the open time of the interval `count` after the one that opens at `open_ms`."""
+        if self.duration_ms is not None and not self._restarts_daily:
+            return open_ms + count * self.duration_ms
+        for _ in range(count):
+            open_ms = self.next_open(open_ms)
+        return open_ms
+
     def close_ms(self, open_ms: int) -> int:
         """Return the last millisecond of the interval that opens at `open_ms`."""
         return self.next_open(open_ms) - 1

@@ -233,7 +233,7 @@ def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Bi
             settings[name] = evolve(settings[name], **_TIGHT)
         if rng.random() < 0.3:
             rules[name] = evolve(rules[name], weight_per_minute=_TIGHT_WEIGHT)
-            settings[name] = evolve(settings[name], rest_weight_per_minute=_TIGHT_WEIGHT)
+            settings[name] = evolve(settings[name], rest_weight=_TIGHT_WEIGHT)
     return rules, settings
 
 

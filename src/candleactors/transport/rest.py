@@ -50,8 +50,12 @@ class RestClient:
         timeout_s: float,
         tls: ssl.SSLContext | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Raises `ConfigError` unless `base_url` is ``http://host`` or ``https://host``, port and path optional."""
+        """`headers` go with every request.
+
+        Raises `ConfigError` unless `base_url` is ``http://host`` or ``https://host``, port and path optional.
+        """
         try:
             self._base = httpx.URL(base_url)
         except httpx.InvalidURL as error:
@@ -64,7 +68,7 @@ class RestClient:
             transport=_PoolTransport(network, context, max_answer_bytes),
             base_url=self._base,
             timeout=None,
-            headers={"Accept-Encoding": "identity"},
+            headers=[("Accept-Encoding", "identity"), *headers],
             trust_env=False,
             follow_redirects=False,
         )

@@ -84,15 +84,16 @@ class WebSocket:
             self._raise_ended()
             raise _disconnected(self._connection.closed) from None
 
-    async def probe(self, timeout_s: float) -> None:
-        """Send a ping and return as soon as any byte arrives, or at once while we are the ones who do not read.
+    async def probe(self, timeout_s: float, message: bytes | None = None) -> None:
+        """Send a ping, or a text `message` that the other side answers, and return as soon as any byte arrives.
 
-        Raises `Disconnected`, with 1006, if none does within `timeout_s`; the connection is then still to be closed.
+        Returns at once while we are the ones who do not read. Raises `Disconnected`, with 1006, if nothing arrives
+        within `timeout_s`; the connection is then still to be closed.
         """
         seen = self.bytes_received
         if not self._pinging and self._ended is None:
             self._pinging = True
-            self._nursery.start_soon(self._ping)
+            self._nursery.start_soon(self._ping, message)
         with trio.move_on_after(timeout_s):
             while self.bytes_received == seen and self._ended is None and not self._lane.paused:
                 await self._lane.arrival()
@@ -109,10 +110,13 @@ class WebSocket:
             with self._closing:
                 await self._connection.aclose(code, reason or None)
 
-    async def _ping(self) -> None:
+    async def _ping(self, message: bytes | None) -> None:
         # Left running when the probe gives up: a frame that is cut off halfway would break the connection.
         try:
-            await self._connection.ping()
+            if message is None:
+                await self._connection.ping()
+            else:
+                await self._connection.send_message(message.decode())
         except (ConnectionClosed, WsprotoLocalProtocolError):
             pass
         finally:

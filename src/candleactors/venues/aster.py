@@ -15,6 +15,7 @@ from candleactors.venues.base import Endpoints, VenueRules
 from candleactors.venues.binance import BinanceCodec
 from candleactors.venues.binance_rules import (
     DRIFTING,
+    GIVES,
     MINUTES_AND_LONGER,
     NAMES_PER_REQUEST,
     Market,
@@ -28,6 +29,7 @@ FUTURES: Final = Market(
         docs_url="https://github.com/asterdex/api-docs",
         endpoints=Endpoints("wss://fstream.asterdex.com", "https://fapi.asterdex.com"),
         testnet=Endpoints("wss://fstream5.asterdex-testnet.com", "https://fapi.asterdex-testnet.com"),
+        markets=("swap",),
         timeframes=MINUTES_AND_LONGER,
         max_streams_per_connection=200,
         max_names_per_request=NAMES_PER_REQUEST,
@@ -36,8 +38,11 @@ FUTURES: Final = Market(
         connects=300,
         connects_window_s=300.0,
         server_ping_s=300.0,
-        rest_weight_per_minute=2400,
+        rest_weight=2400,
+        rest_window_s=60.0,
         klines_limit=1500,
+        lists_subscriptions=True,
+        gives=GIVES,
         drifting=DRIFTING,
         assumed=frozenset({"max_names_per_request", "connects"}),
     ),
@@ -45,6 +50,7 @@ FUTURES: Final = Market(
     rest_prefix="/fapi/v1",
     symbols_weight=1,
     klines_weight=futures_klines_weight,
+    tickers_weight=40,
 )
 
 

@@ -1,18 +1,22 @@
 """What every venue's codec provides. Sans-IO: values in, bytes out, and back.
 
-A codec is stateless and synchronous: it never reads a clock, never logs, never does I/O. Everything that differs
-between venues lives behind this protocol or, as data, in `VenueRules`.
+A `Codec` is stateless; what a dialect has to remember of one connection (channel numbers, rows that are not closed
+yet) lives in a `Session`, made anew for each connection. Both are synchronous: they never read a clock, never log,
+never do I/O. Everything that differs between venues lives behind these protocols or, as data, in `VenueRules`.
+
+``docs/how-to/add-a-venue.md`` leads through writing one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
 from candleactors.errors import MalformedMessage
-from candleactors.model import Candle, Stream, Timeframe
+from candleactors.model import Candle, Stream, Ticker, Timeframe
 
 
 @frozen
@@ -21,6 +25,26 @@ class Endpoints:
 
     websocket: str
     rest: str
+    rest_headers: tuple[tuple[str, str], ...] = ()
+    """Sent with every REST request, where the venue tells its networks apart by them."""
+
+
+@frozen
+class Keepalive:
+    """Messages of our own (`Session.ping`) without which the venue ends a connection."""
+
+    interval_s: float
+    only_idle: bool = False
+    """Only once nothing has arrived for `interval_s`, instead of always so often."""
+
+
+class Closes(StrEnum):
+    """How a venue says that a candle is closed."""
+
+    FLAGGED = "flagged"
+    """By a flag in the message."""
+    INFERRED = "inferred"
+    """Not at all: the session infers it, and REST confirms it afterwards."""
 
 
 @frozen
@@ -31,7 +55,10 @@ class VenueRules:
     title: str
     docs_url: str
     endpoints: Endpoints
-    testnet: Endpoints
+    testnet: Endpoints | None
+    """``None`` where the venue has no test network."""
+    markets: tuple[str, ...]
+    """What is traded there: ``spot``, ``swap`` (perpetual futures)."""
     timeframes: tuple[Timeframe, ...]
     """Native timeframes, shortest first."""
     max_streams_per_connection: int
@@ -43,11 +70,31 @@ class VenueRules:
     connects: int
     connects_window_s: float
     """At most `connects` connection attempts per address in any `connects_window_s`."""
-    server_ping_s: float | None
-    """Seconds between the venue's ping frames; ``None`` where it sends none."""
-    rest_weight_per_minute: int
+    rest_weight: int
+    rest_window_s: float
+    """At most `rest_weight` in any `rest_window_s`; what a request weighs is said by `RestRequest.weight`."""
     klines_limit: int
     """Most rows of one REST answer."""
+    server_ping_s: float | None = None
+    """Seconds between the venue's ping frames; ``None`` where it sends none."""
+    keepalive: Keepalive | None = None
+    names_per_connection: int | None = None
+    names_window_s: float = 3600.0
+    """At most `names_per_connection` names subscribed or unsubscribed on one connection in any `names_window_s`."""
+    max_characters_per_connection: int | None = None
+    """Of the names subscribed, as they are written in requests; `max_streams_per_connection` keeps within it."""
+    max_request_bytes: int | None = None
+    """Of one subscription request; `max_names_per_request` keeps within it."""
+    closes: Closes = Closes.FLAGGED
+    close_lag_s: float = 0.0
+    """How long after its boundary a closed candle of a quiet market may come although nothing is wrong."""
+    skips_empty: bool = False
+    """Whether intervals without trades have no candle at all, so that they are filled here."""
+    windowed_klines: bool = False
+    """Whether an answer from a start on covers only so many intervals as rows were asked for, see `window_end`."""
+    lists_subscriptions: bool = False
+    gives: frozenset[str] = frozenset({"volume"})
+    """The amounts of a candle that the venue gives, by the names of `Candle`'s fields; the others are ``None``."""
     drifting: frozenset[Timeframe] = frozenset()
     """Native timeframes that begin on another day for each symbol, so that they cannot be made from shorter ones."""
     assumed: frozenset[str] = frozenset()
@@ -80,19 +127,53 @@ class WireCandle(Protocol):
 
 
 @frozen
-class Acked:
-    """The venue accepted the control request `request_id`."""
+class Instrument:
+    """Something that a venue trades.
 
-    request_id: int
+    `symbol` is the venue's own spelling, the one that streams carry; `unified` is the field's common one: ``BTC/USDT``,
+    ``BTC/USDT:USDT`` for a perpetual future settled in USDT. See `candleactors.venues.unified`.
+    """
+
+    symbol: str
+    unified: str
+    trades: bool
+    """Whether it trades now."""
+
+
+@frozen
+class InstrumentPage:
+    """One answer about a venue's instruments; `next` is what to ask for the next one with, ``None`` at the end."""
+
+    instruments: tuple[Instrument, ...]
+    next: str | None = None
+
+
+@frozen
+class Acked:
+    """The venue accepted a control request: all its names, or only `names` where it says so.
+
+    `request_id` is ``None`` where the answer does not repeat it; then `names` say which request is meant.
+    """
+
+    request_id: int | None
+    names: tuple[str, ...] | None = None
 
 
 @frozen
 class Refused:
-    """The venue refused a control request; `request_id` is ``None`` where the error names none."""
+    """The venue refused a control request, or some of its names; `request_id` is ``None`` where the error names none.
+
+    `names` are the culprits where the error says who they are, an empty tuple where it is none of them.
+    """
 
     request_id: int | None
     code: int
     message: str
+    names: tuple[str, ...] | None = None
+    voids: bool = True
+    """Whether the names that are no culprits have to be asked for again; else their own answers follow."""
+    passing: bool = False
+    """Whether the venue refused because of the moment (too many, too often), not because of the names."""
 
 
 @frozen
@@ -122,11 +203,44 @@ class Decoded:
     open: dict[str, WireCandle] = field(factory=dict)
     closed: list[tuple[str, Candle]] = field(factory=list)
     replies: list[Reply] = field(factory=list)
+    alive: dict[str, None] = field(factory=dict)
+    """Streams whose subscription proved to be alive without anything new to say, by wire name."""
     closing_soon: bool = False
     rejected: list[MalformedMessage] = field(factory=list)
     ignored: int = 0
     """Valid messages nobody asked for: other event kinds, names not subscribed."""
     messages: int = 0
+
+
+class Session(Protocol):
+    """One connection's side of a venue's dialect. Made by `Codec.session`, used by one connection, then forgotten."""
+
+    def opening(self) -> Sequence[bytes]:
+        """Return the text frames to send before anything else."""
+        ...
+
+    def subscribe(self, request_id: int, names: Sequence[str]) -> bytes:
+        """Return the text frame that subscribes `names`, at most `VenueRules.max_names_per_request`."""
+        ...
+
+    def unsubscribe(self, request_id: int, names: Sequence[str]) -> bytes | None:
+        """Return the text frame that unsubscribes `names`; ``None`` where the venue carries none of them here."""
+        ...
+
+    def list_subscriptions(self, request_id: int) -> bytes | None:
+        """Return the text frame that asks for the venue's list, or ``None`` where it cannot list."""
+        ...
+
+    def ping(self) -> bytes | None:
+        """Return the text frame that asks for a sign of life, ``None`` where the venue wants ping frames instead."""
+        ...
+
+    def decode(self, frames: Sequence[bytes], streams: Mapping[str, Stream], received_ms: int) -> Decoded:
+        """Return what `frames`, one text message each, say about `streams` (wire name to stream).
+
+        Never raises for any bytes: what is not valid ends in `Decoded.rejected`.
+        """
+        ...
 
 
 class Codec(Protocol):
@@ -146,27 +260,17 @@ class Codec(Protocol):
         """
         ...
 
-    def subscribe(self, request_id: int, names: Sequence[str]) -> bytes:
-        """Return the text frame that subscribes `names`."""
+    def session(self) -> Session:
+        """Return the state of a new connection."""
         ...
 
-    def unsubscribe(self, request_id: int, names: Sequence[str]) -> bytes:
-        """Return the text frame that unsubscribes `names`."""
-        ...
+    def klines(
+        self, stream: Stream, start_ms: int | None, end_ms: int | None, limit: int, now_ms: int | None = None
+    ) -> RestRequest:
+        """Return the request for at most `limit` rows opening in [`start_ms`, `end_ms`], ends optional.
 
-    def list_subscriptions(self, request_id: int) -> bytes | None:
-        """Return the text frame that asks for the venue's list, or ``None`` where it cannot list."""
-        ...
-
-    def decode(self, frames: Sequence[bytes], streams: Mapping[str, Stream], received_ms: int) -> Decoded:
-        """Return what `frames`, one text message each, say about `streams` (wire name to stream).
-
-        Never raises for any bytes: what is not valid ends in `Decoded.rejected`.
+        `now_ms` is the venue's clock, for venues that keep old rows elsewhere than new ones.
         """
-        ...
-
-    def klines(self, stream: Stream, start_ms: int | None, end_ms: int | None, limit: int) -> RestRequest:
-        """Return the request for at most `limit` rows opening in [`start_ms`, `end_ms`], ends optional."""
         ...
 
     def parse_klines(self, stream: Stream, body: bytes, venue_now_ms: int, received_ms: int) -> list[Candle]:
@@ -180,20 +284,28 @@ class Codec(Protocol):
         """Return the request for the venue's clock."""
         ...
 
-    def parse_server_time(self, body: bytes) -> int:
-        """Return the venue's clock in ms; raises `MalformedMessage`."""
+    def parse_server_time(self, headers: Mapping[str, str], body: bytes) -> int:
+        """Return the venue's clock in ms; raises `MalformedMessage`. Header names are lower case."""
         ...
 
-    def symbols(self) -> RestRequest:
-        """Return the request for the list of symbols."""
+    def instruments(self, page: str | None = None) -> RestRequest:
+        """Return the request for the list of instruments, or for a further `page` of it."""
         ...
 
-    def parse_symbols(self, body: bytes) -> dict[str, bool]:
-        """Return every symbol the venue knows and whether it trades now; raises `MalformedMessage`."""
+    def parse_instruments(self, body: bytes, page: str | None = None) -> InstrumentPage:
+        """Return the instruments of one answer, to the request for `page`; raises `MalformedMessage`."""
+        ...
+
+    def tickers(self) -> tuple[RestRequest, ...]:
+        """Return the requests for the last 24 hours of every symbol."""
+        ...
+
+    def parse_tickers(self, body: bytes) -> list[Ticker]:
+        """Return the tickers of one of these answers, in the venue's order; raises `MalformedMessage`."""
         ...
 
     def check_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Raise what a REST answer other than success means.
+        """Raise what a REST answer other than success means, whatever its HTTP status.
 
         `RateLimited` for 429, 418 and a firewall's ban, `RequestFailed` for 5xx and unreadable answers, `InvalidSymbol`
         for a symbol the venue does not know, `VenueError` for every other refusal. Header names are lower case.
@@ -201,8 +313,18 @@ class Codec(Protocol):
         ...
 
     def used_weight(self, headers: Mapping[str, str]) -> int | None:
-        """Return the weight used in the current minute as the venue counts it, where the answer says so."""
+        """Return the weight used in the current window as the venue counts it, where the answer says so."""
         ...
 
 
 CodecFactory: TypeAlias = Callable[[], Codec]
+
+
+def window_end(timeframe: Timeframe, start_ms: int, limit: int) -> int:
+    """Return the open time of the first interval that a windowed answer of `limit` rows from `start_ms` leaves out."""
+    if timeframe.duration_ms is not None:
+        return start_ms + limit * timeframe.duration_ms
+    end_ms = start_ms
+    for _ in range(limit):
+        end_ms = timeframe.next_open(end_ms)
+    return end_ms

@@ -13,9 +13,17 @@ from typing import Final, cast
 import msgspec
 
 from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolError, MalformedMessage, excerpt
-from candleactors.model import Candle, Stream
+from candleactors.model import Candle, Stream, Ticker
 from candleactors.venues import binance_rest
-from candleactors.venues.base import ClosingSoon, Decoded, RestRequest, VenueRules, WireCandle
+from candleactors.venues.base import (
+    ClosingSoon,
+    Decoded,
+    InstrumentPage,
+    RestRequest,
+    Session,
+    VenueRules,
+    WireCandle,
+)
 from candleactors.venues.binance_kline import LATEST_EVENT_MS, CombinedKline, KlineEvent, has_each_key_once
 from candleactors.venues.binance_reply import Ignored, KlineMessage, understand
 from candleactors.venues.binance_rules import SPOT, USDM, Market
@@ -31,7 +39,10 @@ _decode: Final = msgspec.json.Decoder(CombinedKline).decode
 
 
 class BinanceCodec:
-    """The dialect of one Binance market; stateless, see `candleactors.venues.base.Codec`."""
+    """The dialect of one Binance market, see `candleactors.venues.base.Codec`.
+
+    Nothing has to be remembered of a connection, so that the codec is the `Session` of all of them.
+    """
 
     def __init__(self, market: Market) -> None:
         self._market = market
@@ -63,6 +74,17 @@ class BinanceCodec:
         if symbol != symbol.upper():
             raise InvalidSymbol(f'"{symbol}" is not a symbol of {self.rules.title}', nearest=symbol.upper())
         return _name(symbol, timeframe.text)
+
+    def session(self) -> Session:
+        """Return the codec itself: a connection has no state of its own."""
+        return self
+
+    def opening(self) -> Sequence[bytes]:
+        """Return nothing: the venue waits for requests."""
+        return ()
+
+    def ping(self) -> None:
+        """Return ``None``: ping frames it is."""
 
     def subscribe(self, request_id: int, names: Sequence[str]) -> bytes:
         """Return the text frame that subscribes `names`."""
@@ -124,7 +146,9 @@ class BinanceCodec:
             _decode_strictly(frame, streams, received_ms, decoded)
         return decoded
 
-    def klines(self, stream: Stream, start_ms: int | None, end_ms: int | None, limit: int) -> RestRequest:
+    def klines(
+        self, stream: Stream, start_ms: int | None, end_ms: int | None, limit: int, now_ms: int | None = None
+    ) -> RestRequest:
         """Return the request for rows opening in [`start_ms`, `end_ms`]; `limit` is cut to the venue's own."""
         if limit < 1:
             raise LocalProtocolError(f"a request for {limit} rows")
@@ -145,17 +169,25 @@ class BinanceCodec:
         """Return the request for the venue's clock."""
         return RestRequest(self._market.rest_prefix + "/time")
 
-    def parse_server_time(self, body: bytes) -> int:
+    def parse_server_time(self, headers: Mapping[str, str], body: bytes) -> int:
         """Return the venue's clock in ms; raises `MalformedMessage`."""
         return binance_rest.parse_server_time(body)
 
-    def symbols(self) -> RestRequest:
-        """Return the request for the list of symbols."""
+    def instruments(self, page: str | None = None) -> RestRequest:
+        """Return the request for the list of symbols, which has one page."""
         return RestRequest(self._market.rest_prefix + "/exchangeInfo", weight=self._market.symbols_weight)
 
-    def parse_symbols(self, body: bytes) -> dict[str, bool]:
-        """Return every symbol and whether it trades now; raises `MalformedMessage`."""
-        return binance_rest.parse_symbols(body)
+    def parse_instruments(self, body: bytes, page: str | None = None) -> InstrumentPage:
+        """Return every symbol; raises `MalformedMessage`."""
+        return InstrumentPage(binance_rest.parse_instruments(body))
+
+    def tickers(self) -> tuple[RestRequest, ...]:
+        """Return the request for the tickers of all symbols."""
+        return (RestRequest(self._market.rest_prefix + "/ticker/24hr", weight=self._market.tickers_weight),)
+
+    def parse_tickers(self, body: bytes) -> list[Ticker]:
+        """Return the tickers; raises `MalformedMessage`."""
+        return binance_rest.parse_tickers(self.rules.venue, body)
 
     def check_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Raise what a REST answer other than success means; 403, the firewall, is `RateLimited` too."""

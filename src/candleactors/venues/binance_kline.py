@@ -13,21 +13,10 @@ import msgspec
 from candleactors.errors import MalformedMessage
 from candleactors.model import DAY_MS, Candle, Source, Stream, Timeframe
 from candleactors.venues.binance_rules import SPOT
-from candleactors.venues.decimals import plain_decimals
+from candleactors.venues.candles import EARLIEST_MS, LATEST_MS, build_candle, grid_ms
 
-EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01; also tells milliseconds from seconds
-LATEST_MS: Final = 4_102_444_800_000  # 2100-01-01; also tells milliseconds from microseconds
-MAX_TRADES: Final = 2**53
 _CLOCK_SLACK_MS: Final = 1_000  # between the clocks of the venue's own servers
 LATEST_EVENT_MS: Final = LATEST_MS - _CLOCK_SLACK_MS
-
-
-def grid_ms(timeframe: Timeframe) -> int:
-    """Return what every open time of `timeframe` is a multiple of.
-
-    Beyond a day only the day counts: Binance's 3-day candles have another phase for each symbol.
-    """
-    return min(timeframe.nominal_ms, DAY_MS)
 
 
 def _longest_ms(timeframe: Timeframe) -> int:
@@ -168,49 +157,3 @@ def has_each_key_once(frame: bytes, event: KlineEvent) -> bool:
         and kline.last_trade is not None
         and frame.count(b'"B":') == 1
     )
-
-
-def build_candle(
-    stream: Stream,
-    open_time_ms: int,
-    *,
-    prices: tuple[str, str, str, str],
-    amounts: tuple[str, str, str, str],
-    trades: int,
-    closed: bool,
-    source: Source,
-    received_ms: int,
-) -> Candle:
-    """Return the candle with `prices` open, high, low, close and `amounts` base, quote, taker base, taker quote.
-
-    Raises `ValueError` with the problem where a value is no number or the candle impossible.
-    """
-    if not 0 <= trades < MAX_TRADES:
-        raise ValueError("the number of trades is absurd")
-    timeframe = stream.timeframe
-    opened, high, low, close, volume, quote_volume, taker, taker_quote = plain_decimals((*prices, *amounts))
-    candle = Candle(  # by position, which is faster
-        stream.venue,
-        stream.symbol,
-        timeframe,
-        open_time_ms,
-        timeframe.close_ms(open_time_ms),
-        opened,
-        high,
-        low,
-        close,
-        volume,
-        quote_volume,
-        trades,
-        taker,
-        taker_quote,
-        closed,
-        True,
-        source,
-        0,
-        received_ms,
-    )
-    problem = candle.problem()
-    if problem is not None:
-        raise ValueError(problem)
-    return candle

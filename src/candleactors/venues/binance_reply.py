@@ -11,7 +11,6 @@ The documentation shows errors flat (``{"code":2,"msg":"...","id":1}``); servers
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -20,6 +19,7 @@ from attrs import frozen
 from candleactors.errors import excerpt
 from candleactors.venues.base import Acked, ClosingSoon, Listed, Refused, Reply
 from candleactors.venues.binance_kline import KlineEvent
+from candleactors.venues.strict_json import strict_json
 
 
 @frozen
@@ -38,19 +38,6 @@ class KlineMessage:
 Meaning: TypeAlias = Reply | ClosingSoon | Ignored | KlineMessage
 
 _IGNORED: Final = Ignored()
-
-
-def strict_json(raw: bytes) -> Any:
-    """Return the parsed JSON; raises `ValueError` for anything RFC 8259 forbids or leaves open, duplicate keys too."""
-    try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        if b"\\u" in raw:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except UnicodeEncodeError:
-        raise ValueError("half a surrogate pair") from None
-    return value
 
 
 def understand(raw: bytes) -> Meaning:
@@ -117,14 +104,3 @@ def _refusal(error: Any, request_id: int | None) -> Refused:
         if type(code) is int and isinstance(reason, str):
             return Refused(request_id, code, excerpt(reason))
     raise ValueError("an unknown kind of error reply")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return members
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")

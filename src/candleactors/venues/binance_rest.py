@@ -7,25 +7,29 @@ Errors: https://github.com/binance/binance-spot-api-docs/blob/master/errors.md
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 import msgspec
 
 from candleactors.errors import InvalidSymbol, MalformedMessage, RateLimited, RequestFailed, VenueError, excerpt
-from candleactors.model import Candle, Source, Stream
-from candleactors.venues.binance_kline import EARLIEST_MS, LATEST_MS, build_candle, grid_ms
-
-MAX_KLINES_BYTES: Final = 4 << 20  # 1,500 rows take about 0.3 MiB
-MAX_SYMBOLS_BYTES: Final = 64 << 20  # the spot list took about 12 MiB in 2026
-_MAX_ERROR_BYTES: Final = 64 << 10
-_MAX_RETRY_AFTER_S: Final = 3 * 24 * 3600  # the longest ban Binance documents
+from candleactors.model import Candle, Source, Stream, Ticker
+from candleactors.venues.answers import (
+    MAX_ERROR_BYTES,
+    MAX_LIST_BYTES,
+    MAX_ROWS_BYTES,
+    checked_ms,
+    count,
+    decode,
+    retry_after_s,
+)
+from candleactors.venues.base import Instrument
+from candleactors.venues.candles import build_candle, is_open_time
+from candleactors.venues.decimals import plain_decimal, signed_decimal
+from candleactors.venues.unified import unified, yymmdd
 
 _TOO_MUCH_WEIGHT: Final = -1003
 _INVALID_SYMBOL: Final = -1121
-
-_COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class _Row(msgspec.Struct, array_like=True, gc=False):
@@ -48,13 +52,26 @@ class _Time(msgspec.Struct, rename={"server_time_ms": "serverTime"}):
     server_time_ms: int
 
 
-class _Symbol(msgspec.Struct, gc=False):
+class _Symbol(msgspec.Struct, gc=False, rename="camel"):
     symbol: str
     status: str
+    base_asset: str
+    quote_asset: str
+    margin_asset: str | None = None
+    contract_type: str = ""
+    delivery_date: int | None = None
 
 
 class _Symbols(msgspec.Struct):
     symbols: list[_Symbol]
+
+
+class _Ticker(msgspec.Struct, gc=False, rename="camel"):
+    symbol: str
+    last_price: str
+    price_change_percent: str
+    volume: str
+    quote_volume: str
 
 
 class _Error(msgspec.Struct):
@@ -62,10 +79,10 @@ class _Error(msgspec.Struct):
     msg: str
 
 
-_T = TypeVar("_T")
 _ROWS: Final = msgspec.json.Decoder(list[_Row])
 _TIME: Final = msgspec.json.Decoder(_Time)
 _SYMBOLS: Final = msgspec.json.Decoder(_Symbols)
+_TICKERS: Final = msgspec.json.Decoder(list[_Ticker])
 _ERROR: Final = msgspec.json.Decoder(_Error)
 
 
@@ -75,11 +92,10 @@ def parse_klines(stream: Stream, body: bytes, venue_now_ms: int, received_ms: in
     The venue sorts ascending and never repeats a row, so an answer that does not is not to be trusted at all.
     """
     candles: list[Candle] = []
-    step_ms = grid_ms(stream.timeframe)
     previous_ms = -1
-    for row in _decode(_ROWS, body, MAX_KLINES_BYTES):
+    for row in decode(_ROWS, body, MAX_ROWS_BYTES):
         open_ms = row.open_time_ms
-        if not EARLIEST_MS <= open_ms <= LATEST_MS or open_ms % step_ms:
+        if not is_open_time(stream.timeframe, open_ms):
             _refuse_row("open time is not one of the interval", row)
         if open_ms <= previous_ms:
             _refuse_row("rows are not in ascending order", row)
@@ -103,20 +119,35 @@ def parse_klines(stream: Stream, body: bytes, venue_now_ms: int, received_ms: in
 
 def parse_server_time(body: bytes) -> int:
     """Return the venue's clock in ms; raises `MalformedMessage`."""
-    time_ms = _decode(_TIME, body, _MAX_ERROR_BYTES).server_time_ms
-    if not EARLIEST_MS <= time_ms <= LATEST_MS:
-        raise MalformedMessage("an absurd server time", body)
-    return time_ms
+    return checked_ms(decode(_TIME, body, MAX_ERROR_BYTES).server_time_ms, body)
 
 
-def parse_symbols(body: bytes) -> dict[str, bool]:
-    """Return every symbol and whether its status is ``TRADING``; raises `MalformedMessage`."""
-    symbols = {s.symbol: s.status == "TRADING" for s in _decode(_SYMBOLS, body, MAX_SYMBOLS_BYTES).symbols}
+def parse_instruments(body: bytes) -> tuple[Instrument, ...]:
+    """Return every symbol; it trades if its status is ``TRADING``. Raises `MalformedMessage`."""
+    symbols = decode(_SYMBOLS, body, MAX_LIST_BYTES).symbols
     try:
-        "".join(symbols).encode("utf-8")
+        "".join(s.symbol + s.base_asset + s.quote_asset for s in symbols).encode("utf-8")
     except UnicodeEncodeError:
         raise MalformedMessage("a symbol that is not Unicode text", body) from None
-    return symbols
+    return tuple(Instrument(s.symbol, _unified(s), s.status == "TRADING") for s in symbols)
+
+
+def parse_tickers(venue: str, body: bytes) -> list[Ticker]:
+    """Return the tickers of all symbols, which give the change in percent; raises `MalformedMessage`."""
+    try:
+        return [
+            Ticker(
+                venue,
+                ticker.symbol,
+                plain_decimal(ticker.last_price),
+                signed_decimal(ticker.price_change_percent) / 100,
+                plain_decimal(ticker.volume),
+                plain_decimal(ticker.quote_volume),
+            )
+            for ticker in decode(_TICKERS, body, MAX_LIST_BYTES)
+        ]
+    except ValueError as error:
+        raise MalformedMessage(excerpt(str(error)), body) from None
 
 
 def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -130,7 +161,7 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
     error = _error(body)
     message = excerpt(error.msg if error else "")
     if status in (403, 418, 429) or (error and error.code == _TOO_MUCH_WEIGHT):
-        raise RateLimited(status, _retry_after_s(headers), message)
+        raise RateLimited(status, retry_after_s(headers), message)
     if error is None or not 400 <= status < 500:
         raise RequestFailed(f"answered with {status}{f': {message}' if message else ''}", status=status)
     if error.code == _INVALID_SYMBOL:
@@ -140,33 +171,23 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
 
 def used_weight(headers: Mapping[str, str]) -> int | None:
     """Return the weight used in the current minute, ``None`` where the header is missing or no count."""
-    text = headers.get("x-mbx-used-weight-1m", "").strip()
-    return int(text) if _COUNT.fullmatch(text) else None
+    return count(headers.get("x-mbx-used-weight-1m", ""))
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    # A date, which HTTP allows too, would need a clock to make sense of; Binance documents seconds.
-    text = headers.get("retry-after", "").strip()
-    return float(min(int(text), _MAX_RETRY_AFTER_S)) if _COUNT.fullmatch(text) else None
+def _unified(symbol: _Symbol) -> str:
+    delivery = None
+    if symbol.contract_type.endswith(("QUARTER", "MONTH")) and symbol.delivery_date is not None:
+        delivery = yymmdd(symbol.delivery_date)
+    return unified(symbol.base_asset, symbol.quote_asset, symbol.margin_asset, delivery)
 
 
 def _error(body: bytes) -> _Error | None:
-    if len(body) > _MAX_ERROR_BYTES:
+    if len(body) > MAX_ERROR_BYTES:
         return None
     try:
         return _ERROR.decode(body)
     except (ValueError, RecursionError):
         return None
-
-
-def _decode(decoder: msgspec.json.Decoder[_T], body: bytes, limit: int) -> _T:
-    if len(body) > limit:
-        raise MalformedMessage(f"an answer of {len(body)} bytes", body)
-    try:
-        body.decode("utf-8")  # the decoder looks only at the text that it keeps
-        return decoder.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedMessage(excerpt(str(error)), body) from None
 
 
 def _refuse_row(problem: str, row: _Row) -> NoReturn:

@@ -23,6 +23,7 @@ MINUTES_AND_LONGER: Final = tuple(
     map(Timeframe, ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"))
 )
 
+GIVES: Final = frozenset({"volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume"})
 # Three days are counted from a symbol's first day of trading. Seen at spot; not known of futures.
 DRIFTING: Final = frozenset({Timeframe("3d")})
 # Binance documents no bound on the names of one SUBSCRIBE. Client libraries in wide use send up to 250.
@@ -40,6 +41,7 @@ class Market:
     symbols_weight: int
     klines_weight: Callable[[int], int]
     """The weight of a klines request by its limit."""
+    tickers_weight: int
 
 
 def futures_klines_weight(limit: int) -> int:
@@ -58,6 +60,7 @@ SPOT: Final = Market(
         docs_url="https://github.com/binance/binance-spot-api-docs",
         endpoints=Endpoints("wss://stream.binance.com:9443", "https://api.binance.com"),
         testnet=Endpoints("wss://stream.testnet.binance.vision", "https://testnet.binance.vision"),
+        markets=("spot",),
         timeframes=(Timeframe("1s"), *MINUTES_AND_LONGER),
         max_streams_per_connection=1024,
         max_names_per_request=NAMES_PER_REQUEST,
@@ -66,8 +69,11 @@ SPOT: Final = Market(
         connects=300,
         connects_window_s=300.0,
         server_ping_s=20.0,
-        rest_weight_per_minute=6000,
+        rest_weight=6000,
+        rest_window_s=60.0,
         klines_limit=1000,
+        lists_subscriptions=True,
+        gives=GIVES,
         drifting=DRIFTING,
         assumed=frozenset({"max_names_per_request"}),
     ),
@@ -75,6 +81,7 @@ SPOT: Final = Market(
     rest_prefix="/api/v3",
     symbols_weight=20,
     klines_weight=lambda limit: 2,
+    tickers_weight=80,
 )
 
 USDM: Final = Market(
@@ -84,6 +91,7 @@ USDM: Final = Market(
         docs_url="https://developers.binance.com/docs/derivatives/usds-margined-futures",
         endpoints=Endpoints("wss://fstream.binance.com", "https://fapi.binance.com"),
         testnet=Endpoints("wss://demo-fstream.binance.com", "https://demo-fapi.binance.com"),
+        markets=("swap",),
         timeframes=MINUTES_AND_LONGER,
         max_streams_per_connection=1024,
         max_names_per_request=NAMES_PER_REQUEST,
@@ -92,8 +100,11 @@ USDM: Final = Market(
         connects=300,  # the spot market's
         connects_window_s=300.0,
         server_ping_s=180.0,
-        rest_weight_per_minute=2400,
+        rest_weight=2400,
+        rest_window_s=60.0,
         klines_limit=1500,
+        lists_subscriptions=True,
+        gives=GIVES,
         drifting=DRIFTING,
         assumed=frozenset({"max_names_per_request", "connects"}),
     ),
@@ -102,4 +113,5 @@ USDM: Final = Market(
     rest_prefix="/fapi/v1",
     symbols_weight=1,
     klines_weight=futures_klines_weight,
+    tickers_weight=40,
 )

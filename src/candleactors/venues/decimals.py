@@ -25,6 +25,11 @@ def plain_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
+def signed_decimal(text: str) -> Decimal:
+    """Return the exact value of `text`, which may begin with a minus; raises `ValueError` like `plain_decimal`."""
+    return -plain_decimal(text[1:]) if text.startswith("-") else plain_decimal(text)
+
+
 def plain_decimals(texts: Sequence[str]) -> list[Decimal]:
     """Return the exact values of `texts`; raises `ValueError` like `plain_decimal`.
 
