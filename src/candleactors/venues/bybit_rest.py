@@ -62,10 +62,10 @@ class _Row(msgspec.Struct, array_like=True, gc=False):
     turnover: str
 
 
-class _Rows(msgspec.Struct, gc=False):
+class _Rows(msgspec.Struct, gc=False, rename={"rows": "list"}):
     category: str
     symbol: str
-    list: list[_Row]
+    rows: list[_Row]
 
 
 class _Time(msgspec.Struct, rename="camel", gc=False):
@@ -82,10 +82,10 @@ class _Instrument(msgspec.Struct, gc=False, rename="camel"):
     delivery_time: str | None = None
 
 
-class _Instruments(msgspec.Struct, rename="camel", gc=False):
+class _Instruments(msgspec.Struct, gc=False, rename={"rows": "list", "cursor": "nextPageCursor"}):
     category: str
-    list: list[_Instrument]
-    next_page_cursor: str | None = None
+    rows: list[_Instrument]
+    cursor: str | None = None
 
 
 class _Ticker(msgspec.Struct, gc=False, rename={"last": "lastPrice", "change": "price24hPcnt"}):
@@ -96,9 +96,9 @@ class _Ticker(msgspec.Struct, gc=False, rename={"last": "lastPrice", "change": "
     turnover24h: str = ""
 
 
-class _Tickers(msgspec.Struct, gc=False):
+class _Tickers(msgspec.Struct, gc=False, rename={"rows": "list"}):
     category: str
-    list: list[_Ticker]
+    rows: list[_Ticker]
 
 
 class _Error(msgspec.Struct, rename="camel"):
@@ -121,13 +121,13 @@ def parse_klines(category: str, stream: Stream, body: bytes, venue_now_ms: int, 
     A row is closed only if its interval was over when the venue answered, which the answer itself says, too.
     """
     answer = _good(_ROWS, body, MAX_ROWS_BYTES)
-    rows = answer.result
-    if rows.category != category or rows.symbol != stream.symbol:
+    result = answer.result
+    if result.category != category or result.symbol != stream.symbol:
         raise MalformedMessage("an answer about another category or symbol", body)
     venue_now_ms = min(venue_now_ms, checked_ms(answer.time, body))
     candles: list[Candle] = []
     previous_ms: int | None = None
-    for row in rows.list:
+    for row in result.rows:
         if _TIME.fullmatch(row.start) is None:
             _refuse_row("start is no time", row)
         open_ms = int(row.start)
@@ -170,8 +170,8 @@ def parse_instruments(category: str, body: bytes, page: str | None) -> Instrumen
     """
     answer = _good(_INSTRUMENTS, body, MAX_LIST_BYTES).result
     _check_category(answer.category, category, body)
-    _check_text("".join([i.symbol + i.base_coin + i.quote_coin + (i.settle_coin or "") for i in answer.list]), body)
-    cursor = answer.next_page_cursor or ""
+    _check_text("".join([i.symbol + i.base_coin + i.quote_coin + (i.settle_coin or "") for i in answer.rows]), body)
+    cursor = answer.cursor or ""
     if len(cursor) > _MAX_CURSOR_CHARACTERS:
         raise MalformedMessage("an absurd cursor", body)
     _check_text(cursor, body)
@@ -180,7 +180,7 @@ def parse_instruments(category: str, body: bytes, page: str | None) -> Instrumen
         raise MalformedMessage("a page that is followed by itself", body)
     try:
         return InstrumentPage(
-            tuple(Instrument(i.symbol, _unified(i), i.status == "Trading") for i in answer.list), following
+            tuple(Instrument(i.symbol, _unified(i), i.status == "Trading") for i in answer.rows), following
         )
     except ValueError as error:
         raise MalformedMessage(excerpt(str(error)), body) from None
@@ -193,7 +193,7 @@ def parse_tickers(category: str, venue: str, body: bytes) -> list[Ticker]:
     """
     answer = _good(_TICKERS, body, MAX_LIST_BYTES).result
     _check_category(answer.category, category, body)
-    _check_text("".join([ticker.symbol for ticker in answer.list]), body)
+    _check_text("".join([ticker.symbol for ticker in answer.rows]), body)
     try:
         return [
             Ticker(
@@ -204,7 +204,7 @@ def parse_tickers(category: str, venue: str, body: bytes) -> list[Ticker]:
                 plain_decimal(ticker.volume24h) if ticker.volume24h else None,
                 plain_decimal(ticker.turnover24h) if ticker.turnover24h else None,
             )
-            for ticker in answer.list
+            for ticker in answer.rows
             if ticker.last
         ]
     except ValueError as error:
