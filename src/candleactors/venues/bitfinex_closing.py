@@ -1,0 +1,184 @@
+"""When a candle is closed, at a venue that never says so.
+
+Bitfinex pushes the row of an interval on every trade in it, and nothing at its end; an interval without trades has no
+row at all. What proves that an interval is over is the server's own clock, which stands at the end of every frame, the
+heartbeats too, or, where the server does not give it, a row of a later interval. Neither proves that the row will not
+change any more: the server repeats the previous row next to the current one, and late trades change it. So
+
+- an interval is closed once the server's clock is a grace past its end, or without that clock as soon as a later row
+  comes;
+- a later row that comes before that waits, and the earlier one may still change;
+- a row about an interval closed not long ago that says something else closes it once more: whoever is told decides.
+
+An interval is known to be without trades, and is told as flat at the price before it, where rows before and after it
+were seen and none of its own, or where it began while the channel was watched and ended without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from candleactors.model import Timeframe
+from candleactors.venues.bitfinex_candle import Flat, Told, Update
+from candleactors.venues.bitfinex_rules import GRACE_MS
+
+MAX_FLAT: Final = 1_000
+"""A longer run of intervals without a row is not told at all: REST knows better."""
+_FIRST_CLOSED: Final = 5
+"""So many closed rows of the first snapshot are told; history comes over REST."""
+_REMEMBERED: Final = 5
+"""So many intervals closed last may be corrected."""
+
+
+class Inferred(NamedTuple):
+    """What some frame meant: intervals that are closed, in order, and the forming one if there is news of it."""
+
+    closed: list[Told]
+    forming: Update | None
+
+
+class Closing:
+    """What closes on one channel, from its subscription to its end. Pure: told rows and instants, it answers."""
+
+    __slots__ = ("_forming", "_frontier_ms", "_grace_ms", "_last", "_since_ms", "_timeframe", "_told", "_waiting")
+
+    def __init__(self, timeframe: Timeframe, grace_ms: int = GRACE_MS) -> None:
+        self._timeframe = timeframe
+        self._grace_ms = grace_ms
+        self._since_ms: int | None = None  # the server's clock when the channel began
+        self._frontier_ms: int | None = None  # open time of the first interval that is not closed yet
+        self._waiting: dict[int, Update] = {}  # rows from the frontier on, by open time
+        self._last: Update | None = None  # the last row that closed
+        self._told: dict[int, Told] = {}  # what closed last, by open time
+        self._forming: Update | None = None  # what was last returned as such
+
+    def on_rows(self, rows: Sequence[Update], sent_ms: int | None) -> Inferred:
+        """Return what `rows`, ascending, of one frame sent at `sent_ms` mean."""
+        self._begin(sent_ms)
+        closed: list[Told] = []
+        if rows:
+            if self._has_lost_its_way(rows[-1], sent_ms):
+                self._restart()
+            if self._frontier_ms is None:
+                rows = rows[-_FIRST_CLOSED - 1 :]
+                self._frontier_ms = rows[0].open_time_ms
+            for row in rows:
+                self._take(row, closed)
+        return self._infer(sent_ms, closed)
+
+    def on_instant(self, sent_ms: int) -> Inferred:
+        """Return what it means that nothing else was to be said at `sent_ms`."""
+        self._begin(sent_ms)
+        return self._infer(sent_ms, [])
+
+    def _begin(self, sent_ms: int | None) -> None:
+        if self._since_ms is None:
+            self._since_ms = sent_ms
+
+    def _restart(self) -> None:
+        self._frontier_ms = self._last = None
+        self._waiting.clear()
+        self._told.clear()
+
+    def _has_lost_its_way(self, newest: Update, sent_ms: int | None) -> bool:
+        """Whether the frontier is wrong by what the server says now, so that all its rows would be taken for old ones.
+
+        One absurd instant or open time is enough for that.
+        """
+        frontier_ms, open_ms = self._frontier_ms, newest.open_time_ms
+        if frontier_ms is None:
+            return False
+        duration_ms = self._timeframe.duration_ms
+        if duration_ms is not None and (open_ms - frontier_ms) % duration_ms:
+            return True  # another phase: of two weeks, only the venue knows which
+        if open_ms >= frontier_ms:
+            return False
+        is_running = sent_ms is not None and sent_ms <= self._timeframe.close_ms(open_ms)
+        return is_running or self._timeframe.count_between(open_ms, frontier_ms) > MAX_FLAT
+
+    def _take(self, row: Update, closed: list[Told]) -> None:
+        open_ms = row.open_time_ms
+        assert self._frontier_ms is not None, "rows come after the first one"
+        if open_ms >= self._frontier_ms:
+            known = self._waiting.get(open_ms)
+            if known is None or not known.says_same(row):
+                self._waiting[open_ms] = row
+            return
+        told = self._told.get(open_ms)
+        if told is None or (isinstance(told, Update) and told.says_same(row)):
+            return
+        closed.append(row)
+        self._told[open_ms] = row
+        if self._last is None or self._last.open_time_ms <= open_ms:
+            self._last = row
+        if isinstance(told, Update) and told.closes_like(row):
+            return
+        next_open = self._timeframe.next_open
+        at_ms = next_open(open_ms)
+        while isinstance(self._told.get(at_ms), Flat):  # these are at the price of the row
+            self._told[at_ms] = flat = Flat(at_ms, row)
+            closed.append(flat)
+            at_ms = next_open(at_ms)
+
+    def _infer(self, sent_ms: int | None, closed: list[Told]) -> Inferred:
+        if self._frontier_ms is None:
+            return Inferred(closed, None)
+        if sent_ms is not None:
+            until_ms = self._first_running(self._frontier_ms, sent_ms + 1 - self._grace_ms)
+        else:
+            until_ms = max(self._waiting, default=self._frontier_ms)
+        if until_ms > self._frontier_ms:
+            self._close_until(until_ms, closed)
+        forming = self._waiting.get(self._frontier_ms)
+        if forming is self._forming:
+            return Inferred(closed, None)
+        self._forming = forming
+        return Inferred(closed, forming)
+
+    def _first_running(self, open_ms: int, at_ms: int) -> int:
+        """Return the open time of the first interval from `open_ms` on that ends after `at_ms`."""
+        duration_ms = self._timeframe.duration_ms
+        if duration_ms is not None:
+            return open_ms + max(0, (at_ms - open_ms) // duration_ms) * duration_ms
+        while (next_ms := self._timeframe.next_open(open_ms)) <= at_ms:
+            open_ms = next_ms
+        return open_ms
+
+    def _close_until(self, until_ms: int, closed: list[Told]) -> None:
+        """Close every interval before `until_ms`."""
+        assert self._frontier_ms is not None, "nothing closes before the first row"
+        newest_ms = max(self._waiting, default=-1)
+        over = sorted(open_ms for open_ms in self._waiting if open_ms < until_ms)
+        at_ms = self._frontier_ms
+        for open_ms in over:
+            self._fill(at_ms, open_ms, closed)
+            row = self._waiting.pop(open_ms)
+            self._last = row
+            self._tell(row, closed)
+            at_ms = self._timeframe.next_open(open_ms)
+        if newest_ms < until_ms:  # only the clock speaks of what follows
+            at_ms = at_ms if self._since_ms is None else self._first_from(at_ms, until_ms, self._since_ms)
+        self._fill(at_ms, until_ms, closed)
+        self._frontier_ms = until_ms
+
+    def _first_from(self, open_ms: int, until_ms: int, since_ms: int) -> int:
+        """Return the open time of the first interval from `open_ms` on that opens at `since_ms` or later."""
+        first_ms = self._first_running(open_ms, since_ms)
+        return min(until_ms, first_ms if first_ms >= since_ms else self._timeframe.next_open(first_ms))
+
+    def _fill(self, at_ms: int, until_ms: int, closed: list[Told]) -> None:
+        """Tell the intervals in [`at_ms`, `until_ms`), which have no row, as flat ones."""
+        if at_ms >= until_ms or self._last is None:
+            return
+        if self._timeframe.count_between(at_ms, until_ms) > MAX_FLAT:
+            self._last = None
+            return
+        for open_ms in self._timeframe.opens(at_ms, until_ms):
+            self._tell(Flat(open_ms, self._last), closed)
+
+    def _tell(self, told: Told, closed: list[Told]) -> None:
+        closed.append(told)
+        self._told[told.open_time_ms] = told
+        if len(self._told) > _REMEMBERED:
+            del self._told[next(iter(self._told))]
