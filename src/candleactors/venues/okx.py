@@ -83,8 +83,9 @@ class OkxCodec:
         """Return the text frame that unsubscribes `names`."""
         return _request("unsubscribe", request_id, names)
 
-    def list_subscriptions(self, request_id: int) -> None:
+    def list_subscriptions(self, request_id: int) -> bytes | None:
         """Return ``None``: the venue cannot list."""
+        return None
 
     def decode(self, frames: Sequence[bytes], streams: Mapping[str, Stream], received_ms: int) -> Decoded:
         """Return what `frames` say about `streams`; never raises, see `candleactors.venues.base.Session.decode`.
@@ -174,8 +175,9 @@ class OkxCodec:
         """Raise what a REST answer other than success means, whatever its HTTP status."""
         okx_rest.check_answer(status, headers, body)
 
-    def used_weight(self, headers: Mapping[str, str]) -> None:
+    def used_weight(self, headers: Mapping[str, str]) -> int | None:
         """Return ``None``: the venue does not say."""
+        return None
 
 
 def okx() -> OkxCodec:

@@ -19,21 +19,15 @@ from candleactors.venues.base import Endpoints, Keepalive, VenueRules
 WEBSOCKET_PATH: Final = "/ws/v5/business"
 """Of candles. The public path refuses them with error 60018."""
 
-TIMEFRAMES: Final = tuple(
-    map(
-        Timeframe,
-        ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h")
-        + ("6h", "12h", "1d", "2d", "3d", "5d", "1w", "1M", "3M"),
-    )
-)
+_IN_UTC: Final = ("6h", "12h", "1d", "2d", "3d", "5d", "1w", "1M", "3M")
 
-_LAST_WITHOUT_UTC: Final = Timeframe("4h")
+TIMEFRAMES: Final = tuple(map(Timeframe, ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", *_IN_UTC)))
 
 
 def _bar(timeframe: Timeframe) -> str:
     """Return OKX's word for `timeframe`. From 6 hours on the plain words mean UTC+8, the ones with ``utc`` UTC."""
     unit = timeframe.unit if timeframe.unit in "smM" else timeframe.unit.upper()
-    return f"{timeframe.count}{unit}{'utc' if timeframe.nominal_ms > _LAST_WITHOUT_UTC.nominal_ms else ''}"
+    return f"{timeframe.count}{unit}{'utc' if timeframe.text in _IN_UTC else ''}"
 
 
 BARS: Final = {timeframe: _bar(timeframe) for timeframe in TIMEFRAMES}
