@@ -35,6 +35,7 @@ from candleactors.transport.clock import Clock, SystemClock
 from candleactors.transport.network import Network, TcpNetwork
 from candleactors.transport.rest import RestClient
 from candleactors.venues.sources import source_of
+from candleactors.venues.unified import is_unified
 
 CONFIG_OWNER = "config"
 """Owner of the interest that the settings declare."""
@@ -72,6 +73,10 @@ class Feed:
     ) -> tuple[Stream, ...]:
         """Declare that `owner` wants `streams`, given as values or written ``venue:symbol:timeframe``; return them.
 
+        Symbols are in the venue's own spelling or in the unified one (``okx:BTC/USDT:USDT:1m``). The first unified one
+        of a venue has its list read: the stream is returned as it was given, and watched once the list is there. From
+        then on it is returned, as it is always delivered and stored, in the venue's own spelling.
+
         A timeframe that the venue does not have, or that the settings list under ``derived``, is made from the symbol's
         1m candles. Several owners may want the same stream; it goes when the last one has let go. Higher `priority` is
         served first where a limit bites. The interest ends by itself after `expires_after_s`. Does not block: the
@@ -82,7 +87,11 @@ class Feed:
         """
         self._check_open()
         wanted = tuple(self._stream(stream) for stream in streams)
-        self._parts.interest.watch(owner, wanted, priority=priority, expires_after_s=expires_after_s)
+        spelled = tuple(stream for stream in wanted if not is_unified(stream.symbol))
+        self._parts.interest.watch(owner, spelled, priority=priority, expires_after_s=expires_after_s)
+        for name, venue in self._venues.items():
+            if later := [s for s in wanted if s.venue == name and is_unified(s.symbol)]:
+                venue.directory.watch(owner, later, priority, expires_after_s)
         return wanted
 
     def unwatch(self, streams: Iterable[Stream | str] | None = None, *, owner: str = "host") -> None:
@@ -90,6 +99,8 @@ class Feed:
         self._check_open()
         leaving = None if streams is None else tuple(self._stream(stream) for stream in streams)
         self._parts.interest.unwatch(owner, leaving)
+        for venue in self._venues.values():
+            venue.directory.unwatch(owner, leaving)
 
     def candles(
         self, streams: Iterable[Stream | str] | None = None, *, forming: bool = False, after: Cursor | None = None
@@ -104,6 +115,9 @@ class Feed:
         self._check_open()
         chosen = None if streams is None else tuple(self._stream(stream) for stream in streams)
         parts = self._parts
+        for stream in chosen or ():
+            if is_unified(stream.symbol):
+                self._venues[stream.venue].directory.ask(stream)
         replay = None
         if after is not None:
             known = parts.hub.missed(after)
@@ -127,11 +141,15 @@ class Feed:
     ) -> list[Candle]:
         """Return stored closed candles opening in [`start_ms`, `end_ms`], ascending, everything delivered included.
 
-        At most `limit`: the oldest ones, or the newest ones if `newest`. Raises `StoreUnavailable`.
+        At most `limit`: the oldest ones, or the newest ones if `newest`. A symbol in the unified spelling may have to
+        wait for the venue's list. Raises `StoreUnavailable`.
         """
         self._check_open()
+        spelled = self._stream(stream)
+        if is_unified(spelled.symbol):
+            spelled = await self._venues[spelled.venue].directory.learn(spelled)
         await self._parts.store_writer.flush()
-        return await self._parts.store.candles(self._stream(stream), start_ms, end_ms, limit, newest=newest)
+        return await self._parts.store.candles(spelled, start_ms, end_ms, limit, newest=newest)
 
     def status(self) -> FeedStatus:
         """Return how the feed is now. Does not block."""
@@ -165,13 +183,17 @@ class Feed:
         self._closed = True
 
     def _stream(self, stream: Stream | str) -> Stream:
-        """Return `stream` as a value that its venue can have."""
+        """Return `stream` as a value that its venue can have, in the venue's own spelling as soon as that is known."""
         parsed = Stream.parse(stream) if isinstance(stream, str) else stream
         venue = self._venues.get(parsed.venue)
         if venue is None:
             raise UnknownVenue(f'"{parsed.venue}" is not a venue of this feed', nearest=next(iter(self._venues), None))
-        venue.codec.stream_name(self._parts.interest.carrier_of(parsed))
-        return parsed
+        spelled = venue.directory.spelled(parsed)
+        if spelled is None:
+            self._parts.interest.carrier_of(parsed)
+            return parsed
+        venue.codec.stream_name(self._parts.interest.carrier_of(spelled))
+        return spelled
 
     def _check_open(self) -> None:
         if self._closed:

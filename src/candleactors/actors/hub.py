@@ -91,6 +91,12 @@ class Hub:
         ]
         return evolve(cursor, after=after, revised=tuple(dict.fromkeys((*cursor.revised, *revised))))
 
+    def spell(self, stream: Stream, own: Stream) -> None:
+        """Let readers that chose `stream` in the unified spelling have `own`, which is the venue's."""
+        for subscription in list(self._subscriptions):
+            subscription.spell(stream, own)
+        self.forming_version += 1
+
     def wants_forming(self, stream: Stream) -> bool:
         """Whether somebody reads the forming candles of `stream`."""
         return any(subscription.wants_forming(stream) for subscription in self._subscriptions)

@@ -12,7 +12,8 @@ from candleactors.errors import RateLimited
 from candleactors.model import Candle
 from candleactors.transport.clock import Clock
 from candleactors.transport.rest import RestAnswer, RestClient
-from candleactors.venues.base import Codec, RestRequest
+from candleactors.venues.base import Codec, Instrument, RestRequest
+from candleactors.venues.listing import Listing
 
 
 @define
@@ -51,6 +52,19 @@ class VenueRest:
         server_ms = self._codec.parse_server_time(answer.headers, answer.body)
         self._venue_clock.observe(server_ms, sent_s, self._clock.monotonic_s())
         self._clock_read.set()
+
+    async def listing(self) -> Listing:
+        """Return what the venue trades."""
+        instruments: list[Instrument] = []
+        page: str | None = None
+        while True:
+            request = self._codec.instruments(page)
+            await self._budget.rest(request.weight)
+            read = self._codec.parse_instruments((await self._answer(request)).body, page)
+            instruments += read.instruments
+            if read.next is None:
+                return Listing(instruments)
+            page = read.next
 
     async def rows(self, fetch: Fetch) -> tuple[list[Candle], int]:
         """Return the rows a fetch wants and the venue's time when they were asked for.

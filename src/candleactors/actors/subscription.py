@@ -94,6 +94,11 @@ class Subscription:
         """Whether this reader is to be given the forming candles of `stream`."""
         return self._wants_forming and self.live and (self._streams is None or stream in self._streams)
 
+    def spell(self, stream: Stream, own: Stream) -> None:
+        """Deliver `own` where `stream` was chosen: the same in another spelling."""
+        if self._streams is not None and stream in self._streams:
+            self._streams = dict.fromkeys(own if chosen == stream else chosen for chosen in self._streams)
+
     @property
     def live(self) -> bool:
         """Whether the feed still delivers here."""

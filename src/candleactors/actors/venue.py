@@ -14,6 +14,7 @@ from candleactors.actors.backfill import Backfill, RestTrouble
 from candleactors.actors.budget import VenueBudget
 from candleactors.actors.child import ChildSpec, Strategy
 from candleactors.actors.connection import ConnectionDeps, Rejections, run_connection
+from candleactors.actors.directory import Directory
 from candleactors.actors.health_monitor import MonitorDeps, run_monitor
 from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
@@ -128,6 +129,16 @@ class Venue:
             backoff=Backoff(settings.backoff, parts.rng.random),
             on_trouble=self._note_trouble,
         )
+        self.directory = Directory(
+            self.name,
+            rest=self.rest,
+            interest=parts.interest,
+            clock=parts.clock,
+            backoff=Backoff(settings.backoff, parts.rng.random),
+            on_trouble=lambda error: self._note_trouble(RestTrouble(None, error)),
+            on_unknown=parts.journal.parked,
+            on_spelled=parts.hub.spell,
+        )
         self.pool = Pool(
             self.name,
             venue_settings,
@@ -156,6 +167,7 @@ class Venue:
             "sources",
             Strategy.ONE_FOR_ONE,
             ChildSpec("backfill", backfill.run),
+            ChildSpec("directory", self.directory.run),
             ChildSpec("pool", self.pool.run),
         )
         self._tree = self._supervisor(
