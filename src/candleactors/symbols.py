@@ -1,4 +1,4 @@
-"""Symbols: whether the venues know the ones that are configured, and what they call them."""
+"""Symbols: whether the venues know the ones that are configured, what they call them, and what all of them did."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from attrs import evolve
 from candleactors import venues
 from candleactors.actors.venue import endpoints, rest_base
 from candleactors.errors import InvalidSymbol, RemoteProtocolError, TransientError
+from candleactors.model import Ticker
 from candleactors.settings import Settings
 from candleactors.transport.network import Network
 from candleactors.transport.rest import RestClient
-from candleactors.venues.base import Instrument
+from candleactors.venues.base import Codec, Instrument, RestRequest
 from candleactors.venues.listing import Listing
 
 
@@ -54,25 +55,43 @@ async def listing_of(name: str, settings: Settings, network: Network) -> Listing
     Raises `RateLimited`, `RequestFailed`, `MalformedMessage` or `VenueError`.
     """
     codec = venues.codec(name)
-    async with RestClient(
-        rest_base(codec, settings),
-        network=network,
-        timeout_s=settings.repair.request_timeout_s,
-        headers=endpoints(codec.rules, settings.venues[name]).rest_headers,
-    ) as client:
+    async with _client(codec, settings, network) as client:
         instruments: list[Instrument] = []
         page: str | None = None
         while True:
-            answer = await client.get(codec.instruments(page))
-            codec.check_answer(answer.status, answer.headers, answer.body)
-            read = codec.parse_instruments(answer.body, page)
+            read = codec.parse_instruments(await _ask(codec, client, codec.instruments(page)), page)
             instruments += read.instruments
             if read.next is None:
                 return Listing(instruments)
             page = read.next
 
 
+async def tickers_of(name: str, settings: Settings, network: Network) -> list[Ticker]:
+    """Return the last 24 hours of everything that the venue `name` trades, asked like `listing_of`; raises likewise."""
+    codec = venues.codec(name)
+    async with _client(codec, settings, network) as client:
+        found: list[Ticker] = []
+        for request in codec.tickers():
+            found += codec.parse_tickers(await _ask(codec, client, request))
+        return found
+
+
 def unknown(venue: str, symbol: str, listing: Listing, *, key: str | None = None) -> InvalidSymbol:
     """Return the error that says so, naming the nearest symbol."""
     title = venues.codec(venue).rules.title
     return InvalidSymbol(f'"{symbol}" is not a symbol of {title}', key=key, nearest=listing.nearest(symbol))
+
+
+def _client(codec: Codec, settings: Settings, network: Network) -> RestClient:
+    return RestClient(
+        rest_base(codec, settings),
+        network=network,
+        timeout_s=settings.repair.request_timeout_s,
+        headers=endpoints(codec.rules, settings.venues[codec.rules.venue]).rest_headers,
+    )
+
+
+async def _ask(codec: Codec, client: RestClient, request: RestRequest) -> bytes:
+    answer = await client.get(request)
+    codec.check_answer(answer.status, answer.headers, answer.body)
+    return answer.body

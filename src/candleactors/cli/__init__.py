@@ -20,6 +20,8 @@ WRONG: Final = 2
 
 _COMMANDS: Final = {
     "demo": "Watch simulated markets live: no network, no configuration.",
+    "venues": "Show what the venues allow and can do.",
+    "symbols": "List what a venue trades.",
     "check": "Check a configuration file without a network.",
     "run": "Run the feed until it is told to stop.",
     "status": "Ask a running feed how it is.",
