@@ -30,7 +30,8 @@ _TOPIC: Final = re.compile(r"[A-Za-z]+(?:\.[A-Za-z0-9_]+){0,2}\.[A-Z0-9-]+", re.
 _BETWEEN_WORDS: Final = re.compile(r"""[\s,;:\[\](){}"']+""", re.ASCII)
 _ALREADY_SUBSCRIBED: Final = re.compile(r"already subscribed", re.IGNORECASE)
 _PASSING: Final = re.compile(
-    r"args size|too many|too often|frequen|rate limit|exceed|busy|overload|timeout|try again|internal|system",
+    r"args (?:size|length)|>\s*[0-9]|too (?:many|often|long)|limit|frequen|exceed|busy|overload|timeout|try again"
+    r"|internal|system",
     re.IGNORECASE,
 )
 
