@@ -8,7 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from candleactors.settings import SubscriberSettings
-from candleactors.sim import FaultKind
+from candleactors.sim import BinanceRules, FaultKind
 from candleactors.simulation import Plan, Scale, draw
 from candleactors.simulation.acts import ClockStep, Crash, Dawdle, Kill, Restart, Stall, Unwatch, Watch
 
@@ -61,13 +61,12 @@ def _brief(seed: int, names: Collection[str]) -> Plan:
 
 def _narrow(plan: Plan) -> Plan:
     venues = plan.settings.venues
+    own = {name: rules for name, rules in plan.rules.items() if isinstance(rules, BinanceRules)}
     return evolve(
         plan,
-        rules={name: evolve(rules, weight_per_minute=_NARROW_WEIGHT, **_NARROW) for name, rules in plan.rules.items()},
+        rules={name: evolve(rules, weight_per_minute=_NARROW_WEIGHT, **_NARROW) for name, rules in own.items()},
         settings=evolve(
             plan.settings,
-            venues={
-                name: evolve(venue, rest_weight=_NARROW_WEIGHT, **_NARROW) for name, venue in venues.items()
-            },
+            venues={name: evolve(venue, rest_weight=_NARROW_WEIGHT, **_NARROW) for name, venue in venues.items()},
         ),
     )

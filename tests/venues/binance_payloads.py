@@ -77,4 +77,4 @@ def watching(*streams: Stream) -> dict[str, Stream]:
 def decode(*frames: bytes, streams: dict[str, Stream] | None = None, dialect: Codec | None = None) -> Decoded:
     """Decode `frames` as the only subscriber of BTCUSDT 1m, unless told otherwise."""
     dialect = dialect or codec("binance-spot")
-    return dialect.decode(frames, watching(stream()) if streams is None else streams, RECEIVED_MS)
+    return dialect.session().decode(frames, watching(stream()) if streams is None else streams, RECEIVED_MS)

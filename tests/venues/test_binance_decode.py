@@ -54,7 +54,7 @@ class TestClosed:
     @pytest.mark.parametrize("venue", VENUES)
     def test_every_value(self, venue: str) -> None:
         watched = stream(venue=venue)
-        decoded = codec(venue).decode([kline(closed=True)], {NAME: watched}, RECEIVED_MS)
+        decoded = codec(venue).session().decode([kline(closed=True)], {NAME: watched}, RECEIVED_MS)
         expected = Candle(
             venue=venue,
             symbol="BTCUSDT",

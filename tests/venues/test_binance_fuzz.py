@@ -236,7 +236,7 @@ def test_broken_messages(venue: str) -> None:
     alone = Decoded()
     for _ in range(MESSAGES):
         raw = rng.choice(MUTATIONS)(rng.choice(SEEDS), rng)
-        decoded = dialect.decode([raw], streams, RECEIVED_MS)
+        decoded = dialect.session().decode([raw], streams, RECEIVED_MS)
         try:
             assert_right(raw, decoded, streams, counts)
         except AssertionError:
@@ -245,7 +245,7 @@ def test_broken_messages(venue: str) -> None:
         batch.append(raw)
         add(alone, decoded)
         if len(batch) == 400:
-            assert_same(dialect.decode(batch, streams, RECEIVED_MS), alone)
+            assert_same(dialect.session().decode(batch, streams, RECEIVED_MS), alone)
             batch, alone = [], Decoded()
     print(counts)
     assert min(counts[kind] for kind in ("rejected", "other", "closed", "forming", "impossible")) > MESSAGES // 500

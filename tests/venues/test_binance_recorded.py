@@ -72,7 +72,7 @@ def test_every_message_of_a_connection(venue: str, path: str, klines: int, close
     dialect = codec(venue)
     counts: Counter[str] = Counter()
     for (received_ms, raw), event in zip(recording, sent, strict=True):
-        decoded = dialect.decode([raw], streams, received_ms)
+        decoded = dialect.session().decode([raw], streams, received_ms)
         assert decoded.rejected == []
         counts["ignored"] += decoded.ignored
         candles = [candle for _, candle in decoded.closed]
@@ -84,7 +84,7 @@ def test_every_message_of_a_connection(venue: str, path: str, klines: int, close
             counts["closed" if candle.closed else "forming"] += 1
     assert counts == Counter(closed=closed, forming=klines - closed, ignored=len(recording) - klines)
 
-    batch = dialect.decode([raw for _, raw in recording], streams, 0)
+    batch = dialect.session().decode([raw for _, raw in recording], streams, 0)
     assert (batch.messages, batch.ignored, len(batch.closed)) == (len(recording), counts["ignored"], closed)
     newest = {dialect.stream_name(Stream(venue, e["s"], Timeframe(e["k"]["i"]))): e for e in events if not e["k"]["x"]}
     assert {name: wire.event_time_ms for name, wire in batch.open.items()} == {n: e["E"] for n, e in newest.items()}
@@ -97,7 +97,7 @@ def test_single_messages_of_several_markets() -> None:
         message = json.loads(line)
         kline = message["data"]["k"]
         watched = Stream("binance-usdm", kline["s"], Timeframe(kline["i"]))
-        decoded = codec("binance-usdm").decode([line.encode()], watching(watched), 7)
+        decoded = codec("binance-usdm").session().decode([line.encode()], watching(watched), 7)
         assert list(decoded.open) == [message["stream"]]
         assert_same_digits(decoded.open[message["stream"]].to_candle(watched, 7), kline_values(kline))
 

@@ -103,10 +103,12 @@ class TestBinance:
 
     @pytest.mark.parametrize("venue", VENUES)
     def test_requests(self, venue: str) -> None:
-        dialect = codec(venue)
+        dialect = codec(venue).session()
         wanted = ["btcusdt@kline_1m", "币安人生usdt@kline_1M"]
         assert json.loads(dialect.subscribe(1, wanted)) == {"method": "SUBSCRIBE", "params": wanted, "id": 1}
-        assert json.loads(dialect.unsubscribe(2, wanted)) == {"method": "UNSUBSCRIBE", "params": wanted, "id": 2}
+        leaving = dialect.unsubscribe(2, wanted)
+        assert leaving is not None
+        assert json.loads(leaving) == {"method": "UNSUBSCRIBE", "params": wanted, "id": 2}
         listing = dialect.list_subscriptions(3)
         assert listing is not None
         assert json.loads(listing) == {"method": "LIST_SUBSCRIPTIONS", "id": 3}

@@ -1,5 +1,10 @@
 """Protocol-faithful venue simulators, sharing nothing but `model` with the codecs they test."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
 from candleactors.sim.binance import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules
 from candleactors.sim.candles import TruthCandle
 from candleactors.sim.counters import Counters
@@ -9,8 +14,12 @@ from candleactors.sim.rules import Rules
 from candleactors.sim.server import Simulator
 from candleactors.sim.tape import Outage, SymbolSpec
 
+RULES: Final[Mapping[str, Rules]] = {rules.name: rules for rules in (ASTER_RULES, SPOT_RULES, USDM_RULES)}
+"""Every venue that can be simulated, by name."""
+
 __all__ = [
     "ASTER_RULES",
+    "RULES",
     "SPOT_RULES",
     "USDM_RULES",
     "BinanceRules",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from candleactors.model import DAY_MS, MINUTE_MS, Timeframe
 from candleactors.sim.tape import Bar, SymbolSpec, Tape, merge
+
+AMOUNTS: Final = ("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
+"""The amounts of a candle that not every venue gives."""
 
 
 class Row(NamedTuple):
@@ -34,10 +37,15 @@ class TruthCandle:
     low: Decimal
     close: Decimal
     volume: Decimal
-    quote_volume: Decimal
-    trades: int
-    taker_buy_volume: Decimal
-    taker_buy_quote_volume: Decimal
+    quote_volume: Decimal | None
+    trades: int | None
+    taker_buy_volume: Decimal | None
+    taker_buy_quote_volume: Decimal | None
+
+    def as_given(self, gives: Collection[str]) -> TruthCandle:
+        """Return the same candle as told by a venue that gives no other amounts than `gives`: the rest is ``None``."""
+        unknown: dict[str, Any] = {name: None for name in AMOUNTS if name not in gives}
+        return evolve(self, **unknown)
 
     def values(self) -> tuple[Decimal | int | None, ...]:
         """Return the same facts, in the same order, as `Candle.values`."""
@@ -106,13 +114,16 @@ class Series:
         """Return the open time of the interval after the one that opens at `open_ms`."""
         return self.timeframe.next_open(open_ms - self._phase_ms) + self._phase_ms
 
-    def row(self, open_ms: int, now_ms: int) -> Row | None:
-        """Return the candle that opens at `open_ms` as known at `now_ms`; ``None`` where the venue has no row."""
+    def row(self, open_ms: int, now_ms: int, *, halted: bool = False) -> Row | None:
+        """Return the candle that opens at `open_ms` as known at `now_ms`; ``None`` where the venue has no row.
+
+        With `halted`, the time of an outage is like any other without trades.
+        """
         if open_ms < self.first_open_ms or open_ms > now_ms or now_ms < self.tape.listed_ms:
             return None
         next_ms = self.next_open(open_ms)
         close_ms = next_ms - 1
-        for outage in self.tape.outages if open_ms < self.tape.outages_end_ms else ():
+        for outage in self.tape.outages if open_ms < self.tape.outages_end_ms and not halted else ():
             if outage.start_ms <= now_ms:
                 if outage.start_ms <= open_ms and min(next_ms, now_ms + 1) <= outage.end_ms:
                     return None
@@ -120,16 +131,18 @@ class Series:
                     close_ms = outage.start_ms - 1
         return Row(open_ms, close_ms, self._bar(open_ms, next_ms, now_ms))
 
-    def rows(self, first_ms: int, last_ms: int, limit: int, now_ms: int, *, flat: bool = True) -> list[Row]:
+    def rows(
+        self, first_ms: int, last_ms: int, limit: int, now_ms: int, *, flat: bool = True, halted: bool = False
+    ) -> list[Row]:
         """Return at most `limit` rows that open in [`first_ms`, `last_ms`], ascending, the earliest first.
 
-        Without `flat`, intervals without trades are left out.
+        Without `flat`, intervals without trades are left out; `halted` is that of `row`.
         """
         found: list[Row] = []
         for open_ms in self._opens(first_ms, self._last_ms(last_ms, now_ms)):
             if len(found) == limit:
                 break
-            row = self.row(open_ms, now_ms)
+            row = self.row(open_ms, now_ms, halted=halted)
             if row is not None and (flat or row.bar.trades):
                 found.append(row)
         return found

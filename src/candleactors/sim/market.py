@@ -145,15 +145,18 @@ class Market:
         tape.add_late_trade(at_ms, quantity=max(1, tape.spec.steps(tape.spec.mean_quantity)), ticks_above_high=1)
         return True
 
-    def truth(self, symbol: str, timeframe: Timeframe, first_open_ms: int, until_ms: int) -> list[TruthCandle]:
+    def truth(
+        self, symbol: str, timeframe: Timeframe, first_open_ms: int, until_ms: int, *, halted: bool = False
+    ) -> list[TruthCandle]:
         """Return every candle that opens at or after `first_open_ms` and is over at `until_ms`, ascending.
 
-        Corrections are included. Intervals for which the venue has no row are missing.
+        Corrections are included. Intervals for which the venue has no row are missing, unless `halted` makes those of
+        outages flat.
         """
         series = self.series(symbol, timeframe)
         spec = series.tape.spec
         found: list[TruthCandle] = []
-        for row in series.rows(first_open_ms, until_ms, 1 << 62, until_ms):
+        for row in series.rows(first_open_ms, until_ms, 1 << 62, until_ms, halted=halted):
             next_ms = series.next_open(row.open_ms)
             if next_ms <= until_ms:
                 found.append(truth_candle(spec, timeframe, row, next_ms))

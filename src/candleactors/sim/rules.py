@@ -8,6 +8,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, optional
 
 from candleactors.model import Timeframe
+from candleactors.sim.candles import AMOUNTS
 from candleactors.sim.counters import Counters
 from candleactors.sim.dialect import Close, Dialect
 from candleactors.sim.market import Market
@@ -39,6 +40,11 @@ class Rules(ABC):
 
     name: str
     timeframes: tuple[Timeframe, ...]
+
+    gives: frozenset[str] = frozenset(AMOUNTS)
+    """The amounts of a candle that the venue tells besides the volume."""
+    flat_rows: bool = True
+    """Whether intervals without trades have a candle at all. Where not, nobody can tell an outage from them."""
 
     push_ms: int = field(validator=gt(0))
     """Cadence at which a running candle is pushed, if it changed."""

@@ -89,11 +89,14 @@ class Simulator:
     def truth(self, symbol: str, timeframe: Timeframe, first_open_ms: int, until_ms: int) -> list[TruthCandle]:
         """Return every candle that opens at or after `first_open_ms` and is over at `until_ms`, ascending.
 
-        `symbol` is the market's spelling or the venue's; the candles have the market's. Corrections made so far are
-        included; intervals in which the market was halted are missing, those without trades are not, whatever the venue
-        makes of them. Raises `InvalidSymbol`.
+        `symbol` is the market's spelling or the venue's; the candles have the market's. What the venue does not give is
+        ``None``. Corrections made so far are included. Intervals without trades are flat; those in which the market was
+        halted are missing where the venue lets them be told from the former. Raises `InvalidSymbol`.
         """
-        return self.market.truth(self.dialect.market_symbol(symbol), timeframe, first_open_ms, until_ms)
+        rules, market_symbol = self.rules, self.dialect.market_symbol(symbol)
+        halted = not rules.flat_rows
+        rows = self.market.truth(market_symbol, timeframe, first_open_ms, until_ms, halted=halted)
+        return [row.as_given(rules.gives) for row in rows]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Simulator]:

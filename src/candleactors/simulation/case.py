@@ -56,6 +56,7 @@ class Case:
             value = getattr(self.scale, each.name)
             if each.name in options and value != each.default:
                 words.append(f"{options[each.name]} {value:.10g}")
+        words += [f"--venue {name}" for name in self.scale.venues]
         words += [f"--calm {name}" for name in sorted(self.scale.calm)]
         if self.cycles is not None:
             words.append(f"--cycles {self.cycles[0]}:{self.cycles[1]}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from candleactors.sim import RULES
 from candleactors.simulation.case import PROGRAM, Case, parsed
 from candleactors.simulation.outcome import Outcome
 from candleactors.simulation.plan import Plan, Scale
@@ -63,6 +64,9 @@ def _as_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -
     show_default=True,
     help="While there is trouble.",
 )
+@click.option(
+    "--venue", "venues", multiple=True, type=click.Choice(sorted(RULES)), help="Simulate this venue; may be repeated."
+)
 @click.option("--calm", multiple=True, help="Leave out the acts of this name, such as kill; may be repeated.")
 @click.option("--cycles", callback=_as_range, help="Only these times of trouble, from 0 on: A:B, or one.")
 @click.option("--acts", callback=_as_numbers, help="Only these acts, by their numbers: 3,17-20, or none.")
@@ -82,6 +86,7 @@ def command(
     days: float,
     streams: int,
     faults_per_hour: float,
+    venues: tuple[str, ...],
     calm: tuple[str, ...],
     cycles: tuple[int, int] | None,
     acts: tuple[int, ...] | None,
@@ -99,12 +104,13 @@ def command(
       --fresh 20 --minutes 10                 seeds that nobody has tried
       --seeds 7 --days 1 --timeline           everything that happens with seed 7
       --seeds 7 --days 1 --shrink             as little as possible with which it fails
+      --seeds 0:9 --venue okx --venue bitfinex  these venues instead of those that the seeds draw
 
     Equal options give equal runs, event for event. Ctrl-C ends it with the report so far.
 
     Exit status: 0 nothing was wrong, 1 a seed failed, 2 wrong arguments, 130 interrupted.
     """
-    scale = Scale(days=days, streams=streams, faults_per_hour=faults_per_hour, calm=frozenset(calm))
+    scale = Scale(days=days, streams=streams, faults_per_hour=faults_per_hour, calm=frozenset(calm), venues=venues)
     unheard_of = [int.from_bytes(os.urandom(4), "big") for _ in range(fresh)]
     given = range(*(seeds or ((0, 0) if fresh else (0, 1))))
     # By turns: time may be up before all were run.

@@ -183,7 +183,8 @@ class Judge:
             return
         if candle.source is not Source.WS and now_ms < self._weather.stale_until_ms:
             return
-        if is_derived and now_ms < self._weather.corrected_ms.get(stream.symbol, -_FORGIVEN_MS) + _FORGIVEN_MS:
+        corrected_ms = self._weather.corrected_ms.get(self._truth.symbol(stream), -_FORGIVEN_MS)
+        if is_derived and now_ms < corrected_ms + _FORGIVEN_MS:
             return
         real = expected.values if expected else "nothing"
         self._breach(f"{stream} {open_ms} from {candle.source} is told as {_plain(candle.values())}, is {_plain(real)}")

@@ -17,7 +17,7 @@ from candleactors.settings import (
     SupervisionSettings,
     VenueSettings,
 )
-from candleactors.sim import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules, Fault, FaultKind, SymbolSpec
+from candleactors.sim import RULES, BinanceRules, Counters, Fault, FaultKind, Market, Rules, SymbolSpec
 from candleactors.simulation.acts import (
     Act,
     ClockStep,
@@ -33,8 +33,6 @@ from candleactors.simulation.acts import (
 )
 from candleactors.simulation.crash import ACTORS
 
-RULES: Final[dict[str, BinanceRules]] = {rules.name: rules for rules in (SPOT_RULES, USDM_RULES, ASTER_RULES)}
-"""The venues that can be simulated, and how they behave."""
 TROUBLE_S: Final = 7_200.0
 """How long things go wrong before peace."""
 PEACE_S: Final = 2_400.0
@@ -98,7 +96,7 @@ class Plan:
     peace_s: float = field(default=PEACE_S, validator=gt(0))
     readers: tuple[Audience, ...] = Factory(lambda: (Audience(),))
     """The first one reads everything and is never slow by itself."""
-    rules: Mapping[str, BinanceRules] = Factory(lambda: RULES)
+    rules: Mapping[str, Rules] = Factory(lambda: RULES)
     """The venues', by name; the feed is told of other limits by its settings."""
 
     @property
@@ -133,6 +131,8 @@ class Scale:
     """While there is trouble."""
     calm: frozenset[str] = Factory(frozenset)
     """Names of acts that are left out."""
+    venues: tuple[str, ...] = ()
+    """Every one of these and no other; without any, one or two of Binance's and Aster's, as the seed draws them."""
 
 
 def draw(seed: int, scale: Scale | None = None) -> Plan:
@@ -145,7 +145,8 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     start_ms = rng.choice(_STARTS_MS) + rng.randrange(HOUR_MS)
     symbols = _market(rng, scale.streams, start_ms)
     futures = "aster" if Random(f"{seed} futures").random() < _ASTER_SHARE else "binance-usdm"
-    venues = _venues(rng, symbols, scale.streams, futures)
+    drawn = rng.choice((("binance-spot",), (futures,), ("binance-spot", futures)))
+    venues = _venues(rng, symbols, scale.streams, scale.venues or drawn)
     rules, venues = _limits(Random(f"{seed} limits"), venues)
     settings = Settings(
         venues=venues,
@@ -198,12 +199,13 @@ def _market(rng: Random, count: int, start_ms: int) -> tuple[SymbolSpec, ...]:
     return tuple(specs)
 
 
-def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int, futures: str) -> dict[str, VenueSettings]:
-    names = [spec.symbol for spec in symbols[:count]]
-    shape = rng.choice((("binance-spot",), (futures,), ("binance-spot", futures)))
+def _venues(
+    rng: Random, symbols: tuple[SymbolSpec, ...], count: int, shape: tuple[str, ...]
+) -> dict[str, VenueSettings]:
     venues = {}
     for number, venue in enumerate(shape):
-        chosen = names[number :: len(shape)] or names[:1]
+        spelled = _spelled(venue, symbols[:count])
+        chosen = spelled[number :: len(shape)] or spelled[:1]
         derived = rng.sample(_DERIVED, rng.randrange(1, 6))
         natives = (Timeframe("1m"), *(Timeframe("5m"),) * (rng.random() < 0.2))
         if Timeframe("1s") in RULES[venue].timeframes and rng.random() < 0.15:
@@ -223,7 +225,14 @@ def _venues(rng: Random, symbols: tuple[SymbolSpec, ...], count: int, futures: s
     return venues
 
 
-def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, BinanceRules], dict[str, VenueSettings]]:
+def _spelled(venue: str, symbols: tuple[SymbolSpec, ...]) -> list[str]:
+    """Return what `venue` calls `symbols`, in their order; some have several names there."""
+    own = RULES[venue].dialect(Market(0, 0, symbols), Counters()).symbols
+    order = [spec.symbol for spec in symbols]
+    return sorted(own, key=lambda symbol: order.index(own[symbol]))
+
+
+def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Rules], dict[str, VenueSettings]]:
     """Draw how much each venue allows; return that, and settings that say so."""
     rules = dict(RULES)
     settings = dict(venues)
@@ -231,8 +240,9 @@ def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Bi
         if rng.random() < 0.3:
             rules[name] = evolve(rules[name], **_TIGHT)
             settings[name] = evolve(settings[name], **_TIGHT)
-        if rng.random() < 0.3:
-            rules[name] = evolve(rules[name], weight_per_minute=_TIGHT_WEIGHT)
+        tight, own = rng.random() < 0.3, rules[name]
+        if tight and isinstance(own, BinanceRules):
+            rules[name] = evolve(own, weight_per_minute=_TIGHT_WEIGHT)
             settings[name] = evolve(settings[name], rest_weight=_TIGHT_WEIGHT)
     return rules, settings
 
@@ -252,7 +262,7 @@ class _Drawer:
         self._rng = rng
         self._minute_s = -start_ms % MINUTE_MS / 1_000  # the first minute that begins
         self._venues = venues
-        self._extras = [f"{name}:{spec.symbol}" for name in venues for spec in symbols[-3:]]
+        self._extras = [f"{name}:{symbol}" for name in venues for symbol in _spelled(name, symbols[-3:])]
         self._readers = readers
         self._scale = scale
         self._makers = {

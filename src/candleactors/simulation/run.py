@@ -105,7 +105,7 @@ class Simulation:
         self._disk = Disk(folder / "candles.sqlite")
         self._rng = random.Random(plan.seed)
         self._log = _log_into(self._trace)
-        self._truth = Truth(self._market)
+        self._truth = Truth(self._simulators)
         self._weather = Weather()
         self._frames = sorted({stream.timeframe for stream in plan.streams}, key=lambda frame: frame.nominal_ms)
         self._readers = [self._reader(number, audience) for number, audience in enumerate(plan.readers)]
@@ -268,10 +268,10 @@ class Simulation:
             over_ms = now_ms + round((fault.duration_s + fault.delay_s) * 1000)
             self._weather.stale_until_ms = max(self._weather.stale_until_ms, over_ms + _STALE_FOR_MS)
         if fault.kind is FaultKind.CORRECTION:
-            symbol = fault.symbol or self._plan.symbols[0].symbol
+            symbol = self._simulators[act.venue].dialect.market_symbol(fault.symbol or self._plan.symbols[0].symbol)
             fault = evolve(fault, symbol=symbol)
             at_ms = now_ms - fault.count * MINUTE_MS
-            self._truth.note_correction(symbol, at_ms, self._frames, now_ms)
+            self._truth.note_correction(self._market, symbol, at_ms, self._frames, now_ms)
             self._weather.corrected_ms[symbol] = now_ms
         self._in_effect[act.venue, fault.kind.value] = True
         self._simulators[act.venue].inject(fault)

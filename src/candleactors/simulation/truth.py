@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, TypeAlias
 
 from attrs import frozen
 
 from candleactors.model import MINUTE_MS, Stream, Timeframe
-from candleactors.sim import Market, TruthCandle
+from candleactors.sim import Market, Simulator, TruthCandle
 
 Values: TypeAlias = tuple[Decimal | int | None, ...]
 """As `Candle.values` returns them."""
@@ -29,16 +29,20 @@ class Expected:
 
 
 class Truth:
-    """Asks the simulated market. Derives by itself, in the most obvious way, so that aggregation is judged too."""
+    """Asks the simulated venues. Derives by itself, in the most obvious way, so that aggregation is judged too."""
 
-    def __init__(self, market: Market) -> None:
-        self._market = market
-        self._before: dict[tuple[str, Timeframe, int], list[Values]] = {}
+    def __init__(self, simulators: Mapping[str, Simulator]) -> None:
+        self._simulators = simulators
+        self._before: dict[tuple[str, Timeframe, int], list[TruthCandle]] = {}
         self._known: OrderedDict[tuple[Stream, int, int], tuple[int, Expected | None]] = OrderedDict()
 
     def native(self, stream: Stream, first_ms: int, until_ms: int) -> list[TruthCandle]:
         """Return the venue's own candles that open from `first_ms` on and are over at `until_ms`, ascending."""
-        return self._market.truth(stream.symbol, stream.timeframe, first_ms, until_ms)
+        return self._simulators[stream.venue].truth(stream.symbol, stream.timeframe, first_ms, until_ms)
+
+    def symbol(self, stream: Stream) -> str:
+        """Return what the market calls the stream's symbol."""
+        return self._simulators[stream.venue].dialect.market_symbol(stream.symbol)
 
     def candle(self, stream: Stream, open_ms: int) -> Expected | None:
         """Return the venue's candle of one interval that is over; ``None`` where it has none."""
@@ -46,7 +50,7 @@ class Truth:
         if known is None:
             found = self.native(stream, open_ms, stream.timeframe.next_open(open_ms))
             known = self._known[stream, open_ms, 0] = (
-                self._market.tape(stream.symbol).revision,
+                self._revision(stream),
                 Expected(found[0].values()) if found else None,
             )
         return known[1]
@@ -57,10 +61,10 @@ class Truth:
         known = self._recalled(stream, open_ms, first_ms)
         if known is None:
             next_ms = stream.timeframe.next_open(open_ms)
-            minutes = self._market.truth(stream.symbol, MINUTE, first_ms, next_ms)
+            minutes = self.native(Stream(stream.venue, stream.symbol, MINUTE), first_ms, next_ms)
             missing = (next_ms - open_ms) // MINUTE_MS - len(minutes)
             known = self._known[stream, open_ms, first_ms] = (
-                self._market.tape(stream.symbol).revision,
+                self._revision(stream),
                 Expected(_folded(minutes), missing) if minutes else None,
             )
         return known[1]
@@ -70,31 +74,43 @@ class Truth:
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         known = self._known.get((stream, open_ms, since_ms))
-        is_current = known is not None and known[0] == self._market.tape(stream.symbol).revision
+        is_current = known is not None and known[0] == self._revision(stream)
         return known if is_current else None
 
-    def note_correction(self, symbol: str, at_ms: int, frames: Iterable[Timeframe], now_ms: int) -> None:
-        """Remember what candles of the instant `at_ms` are before they are corrected."""
+    def _revision(self, stream: Stream) -> int:
+        return self._simulators[stream.venue].market.tape(self.symbol(stream)).revision
+
+    def note_correction(
+        self, market: Market, symbol: str, at_ms: int, frames: Iterable[Timeframe], now_ms: int
+    ) -> None:
+        """Remember what candles of the instant `at_ms` are before the market corrects them."""
         for frame in frames:
             open_ms = frame.floor(at_ms)
-            for row in self._market.truth(symbol, frame, open_ms, min(now_ms, frame.next_open(open_ms))):
-                self._before.setdefault((symbol, frame, open_ms), []).append(row.values())
+            rows = market.truth(symbol, frame, open_ms, min(now_ms, frame.next_open(open_ms)), halted=True)
+            self._before.setdefault((symbol, frame, open_ms), []).extend(rows)
 
     def was(self, stream: Stream, open_ms: int, values: Values) -> bool:
         """Whether the venue's candle had these values before it was corrected."""
-        return values in self._before.get((stream.symbol, stream.timeframe, open_ms), ())
+        gives = self._simulators[stream.venue].rules.gives
+        before = self._before.get((self.symbol(stream), stream.timeframe, open_ms), ())
+        return any(row.as_given(gives).values() == values for row in before)
 
 
 def _folded(minutes: Sequence[TruthCandle]) -> Values:
-    traded = [minute for minute in minutes if minute.trades] or minutes[-1:]
+    traded = [minute for minute in minutes if minute.volume] or minutes[-1:]
     return (
         traded[0].open,
         max(minute.high for minute in traded),
         min(minute.low for minute in traded),
         traded[-1].close,
         sum((minute.volume for minute in minutes), Decimal(0)),
-        sum((minute.quote_volume for minute in minutes), Decimal(0)),
-        sum(minute.trades for minute in minutes),
-        sum((minute.taker_buy_volume for minute in minutes), Decimal(0)),
-        sum((minute.taker_buy_quote_volume for minute in minutes), Decimal(0)),
+        _sum([minute.quote_volume for minute in minutes]),
+        None if minutes[0].trades is None else sum(minute.trades or 0 for minute in minutes),
+        _sum([minute.taker_buy_volume for minute in minutes]),
+        _sum([minute.taker_buy_quote_volume for minute in minutes]),
     )
+
+
+def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(amounts) else None

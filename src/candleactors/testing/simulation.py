@@ -17,6 +17,7 @@ from candleactors.feed import Feed, open_feed
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
 from candleactors.sim import (
+    RULES,
     SPOT_RULES,
     Fault,
     FaultKind,
@@ -25,7 +26,6 @@ from candleactors.sim import (
     Simulator,
     TruthCandle,
 )
-from candleactors.simulation.plan import RULES
 from candleactors.simulation.scheduler import run_virtual, seed_scheduler, virtual_clock
 from candleactors.stores.base import Store
 from candleactors.stores.sqlite import open_sqlite
