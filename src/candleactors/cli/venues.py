@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from attrs import frozen
 
 from candleactors.errors import CandleactorsError, UnknownVenue
 
@@ -128,51 +127,57 @@ def _names(value: Any) -> list[str]:
 
 
 def _print_all(codecs: Sequence[Codec]) -> None:
-    all_rules = [codec.rules for codec in codecs]
+    """Print tables of at most 100 columns, as long as names and titles are not longer than those of our own venues."""
+    rules_of_all = [codec.rules for codec in codecs]
     _show(
         "Venues",
-        _table(
-            (rules.venue, rules.title, ", ".join(rules.markets), compact(rules.timeframes), _yes(rules.testnet))
-            for rules in all_rules
-        ).titled("venue", "title", "markets", "native timeframes", "test network"),
+        ("venue", "title", "markets", "native timeframes"),
+        ((rules.venue, rules.title, ", ".join(rules.markets), compact(rules.timeframes)) for rules in rules_of_all),
     )
     _show(
-        "What they say of a candle",
-        _table(
+        "Candles",
+        ("venue", "close", "empty intervals", "quote volume", "trades", "taker volumes"),
+        (
             (
                 rules.venue,
-                f"{rules.closes}",
+                str(rules.closes),
                 "left out, filled here" if rules.skips_empty else "sent",
-                _yes("quote_volume" in rules.gives),
-                _yes("trades" in rules.gives),
-                _yes(rules.gives >= _TAKERS),
-                _yes(rules.lists_subscriptions),
+                *map(_yes, ("quote_volume" in rules.gives, "trades" in rules.gives, rules.gives >= _TAKERS)),
             )
-            for rules in all_rules
-        ).titled("venue", "close", "empty intervals", "quote volume", "trades", "taker volumes", "lists subscriptions"),
+            for rules in rules_of_all
+        ),
     )
     _show(
         "Connections",
-        _table(
+        ("venue", "streams each", "names at once", "new ones", "lifetime", "kept alive by"),
+        (
             (
                 codec.rules.venue,
-                _streams(codec.rules),
-                f"{codec.rules.max_names_per_request}{_mark(codec.rules, 'max_names_per_request')}",
+                _streams(codec.rules, short=True),
+                _limit(codec.rules, "max_names_per_request"),
                 _connects(codec.rules),
                 _lifetime(codec.rules),
                 _keepalive(codec),
             )
             for codec in codecs
-        ).titled("venue", "streams each", "names a request", "new ones", "lifetime", "kept alive by"),
+        ),
     )
     _show(
-        "REST",
-        _table(
-            (rules.venue, _budget(rules), f"{rules.klines_limit}{_mark(rules, 'klines_limit')}", rules.docs_url)
-            for rules in all_rules
-        ).titled("venue", "weight", "rows an answer", "documentation"),
+        "Requests",
+        ("venue", "REST weight", "rows an answer", "lists subscriptions", "test network"),
+        (
+            (
+                rules.venue,
+                _budget(rules),
+                _limit(rules, "klines_limit"),
+                _yes(rules.lists_subscriptions),
+                _yes(rules.testnet),
+            )
+            for rules in rules_of_all
+        ),
     )
-    if any(rules.assumed for rules in all_rules):
+    _show("Documentation", ("venue", "address"), ((rules.venue, rules.docs_url) for rules in rules_of_all))
+    if any(rules.assumed for rules in rules_of_all):
         click.echo(f"{_ASSUMED} our assumption, not documented by the venue")
     click.echo('"candleactors venues NAME" shows all there is to know about one.')
 
@@ -189,7 +194,7 @@ def _print_one(codec: Codec) -> None:
         "empty intervals": "left out by the venue, filled here" if rules.skips_empty else "sent as candles",
         "amounts": ", ".join(name.replace("_", " ") for name in _AMOUNTS if name in rules.gives),
         "streams": f"{_streams(rules)} a connection",
-        "names": f"{rules.max_names_per_request}{_mark(rules, 'max_names_per_request')} a request{_bytes(rules)}",
+        "names": f"{_limit(rules, 'max_names_per_request')} a request{_bytes(rules)}",
         "changes": _changes(rules),
         "messages": f"{rules.messages_per_s:g}{_mark(rules, 'messages_per_s')} a second, sent on one connection",
         "connects": _connects(rules),
@@ -197,7 +202,7 @@ def _print_one(codec: Codec) -> None:
         "kept alive by": _keepalive(codec),
         "subscriptions": "the venue lists them" if rules.lists_subscriptions else "the venue does not list them",
         "REST weight": _budget(rules),
-        "REST rows": f"{rules.klines_limit}{_mark(rules, 'klines_limit')} an answer"
+        "REST rows": f"{_limit(rules, 'klines_limit')} an answer"
         + (", empty intervals counted" if rules.windowed_klines else ""),
         "WebSocket": codec.websocket_url(rules.endpoints.websocket),
         "REST": rules.endpoints.rest,
@@ -216,15 +221,20 @@ _CLOSES: Final = {
 }
 
 
-def _streams(rules: VenueRules) -> str:
-    streams = f"{rules.max_streams_per_connection}{_mark(rules, 'max_streams_per_connection')}"
-    most = rules.max_characters_per_connection
-    return streams if most is None else f"{streams}, {most}{_mark(rules, 'max_characters_per_connection')} characters"
+def _limit(rules: VenueRules, name: str) -> str:
+    return f"{getattr(rules, name)}{_mark(rules, name)}"
+
+
+def _streams(rules: VenueRules, *, short: bool = False) -> str:
+    streams = _limit(rules, "max_streams_per_connection")
+    if rules.max_characters_per_connection is None:
+        return streams
+    characters = _limit(rules, "max_characters_per_connection")
+    return f"{streams} ({characters} char.)" if short else f"{streams} (names of {characters} characters)"
 
 
 def _bytes(rules: VenueRules) -> str:
-    most = rules.max_request_bytes
-    return "" if most is None else f", {most}{_mark(rules, 'max_request_bytes')} bytes"
+    return "" if rules.max_request_bytes is None else f", {_limit(rules, 'max_request_bytes')} bytes"
 
 
 def _changes(rules: VenueRules) -> str:
@@ -247,11 +257,11 @@ def _lifetime(rules: VenueRules) -> str:
 def _keepalive(codec: Codec) -> str:
     rules, ways = codec.rules, []
     if rules.server_ping_s is not None:
-        ways.append(f"the venue's ping frame every {_span(rules.server_ping_s)}{_mark(rules, 'server_ping_s')}")
+        ways.append(f"server ping every {_span(rules.server_ping_s)}{_mark(rules, 'server_ping_s')}")
     if rules.keepalive is not None:
-        interval = f"{_span(rules.keepalive.interval_s)}{_mark(rules, 'keepalive')}"
-        what = {"json": "our JSON ping", "text": "our text ping", "frame": "our ping frame"}[_ping(codec)]
-        ways.append(f"{what} after {interval} of silence" if rules.keepalive.only_idle else f"{what} every {interval}")
+        when = "once idle for" if rules.keepalive.only_idle else "every"
+        what = {"json": "JSON", "text": "text", "frame": "our"}[_ping(codec)]
+        ways.append(f"{what} ping {when} {_span(rules.keepalive.interval_s)}{_mark(rules, 'keepalive')}")
     return ", ".join(ways) or "nothing"
 
 
@@ -306,29 +316,6 @@ def compact(timeframes: Iterable[Timeframe]) -> str:
     return " ".join(parts)
 
 
-@frozen
-class _Rows:
-    """Cells, and how they become a table. The first column is never folded: it is what rows are found by."""
-
-    rows: tuple[tuple[str, ...], ...]
-
-    def titled(self, *titles: str) -> Table:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for index, title in enumerate(titles):
-            table.add_column(Text(title), no_wrap=index == 0, overflow="fold")
-        for row in self.rows:
-            table.add_row(*map(Text, row))
-        return table
-
-
-def _table(rows: Iterable[tuple[str, ...]]) -> _Rows:
-    return _Rows(tuple(rows))
-
-
 def _pairs(values: Mapping[str, str]) -> Table:
     from rich.table import Table
     from rich.text import Text
@@ -341,13 +328,19 @@ def _pairs(values: Mapping[str, str]) -> Table:
     return table
 
 
-def _show(title: str, table: Table) -> None:
+def _show(title: str, columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
     from rich.text import Text
 
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, column in enumerate(columns):
+        # The first one is what rows are found by.
+        table.add_column(Text(column), no_wrap=index == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
     console = _console()
-    console.print(Text(title, style="bold"))
-    console.print(table)
-    console.print()
+    console.print(Text(title, style="bold"), table, "", sep="\n")
 
 
 def _console() -> Console:
