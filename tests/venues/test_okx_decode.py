@@ -87,6 +87,9 @@ class TestRules:
             ('BTC-US"DT', None),
             ("BTC-USDT:X", "BTC-USDT-SWAP"),
             ("BTC-" + "A" * 25, None),
+            ("\ud800-USDT", None),
+            ("BTC-US\u200bDT", None),
+            ("btc-us\u200bdt", None),
         ],
     )
     def test_other_symbols_are_refused(self, symbol: str, nearest: str | None) -> None:

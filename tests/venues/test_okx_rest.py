@@ -74,7 +74,7 @@ class TestKlinesRequest:
         ):
             request = DIALECT.klines(stream(), OPEN_MS - back * MINUTE, None, 100, now_ms - 7_000)
             assert (request.path, request.weight) == (f"/api/v5/market/{path}", weight)
-        assert DIALECT.klines(stream(), OPEN_MS - 50_000 * MINUTE, None, 100).path == "/api/v5/market/candles"
+        assert DIALECT.klines(stream(), OPEN_MS, None, 100).path == "/api/v5/market/history-candles"
 
     def test_seconds_are_history_from_the_beginning(self) -> None:
         seconds = stream(timeframe="1s")

@@ -57,7 +57,7 @@ class OkxCodec:
             raise InvalidTimeframe(
                 f'{RULES.title} has no timeframe "{timeframe}"', nearest=same_length[0] if same_length else None
             )
-        if SYMBOL.fullmatch(symbol) is None or symbol != symbol.upper():
+        if not _is_symbol(symbol):
             raise InvalidSymbol(
                 f'"{excerpt(symbol, 64)}" is not a symbol of {RULES.title}', nearest=_nearest_symbol(symbol)
             )
@@ -190,6 +190,10 @@ def _request(op: str, request_id: int, names: Sequence[str]) -> bytes:
     return msgspec.json.encode({"id": str(request_id), "op": op, "args": args})
 
 
+def _is_symbol(text: str) -> bool:
+    return SYMBOL.fullmatch(text) is not None and text == text.upper() and text.isprintable()
+
+
 def _nearest_symbol(symbol: str) -> str | None:
     """Guess the symbol meant by ``btc-usdt``, ``BTC_USDT``, ``BTCUSDT``, or a unified ``BTC/USDT:USDT``."""
     pair, settled, _ = symbol.upper().partition(":")
@@ -198,7 +202,7 @@ def _nearest_symbol(symbol: str) -> str | None:
     if "-" not in guess and quote is not None:
         guess = f"{guess.removesuffix(quote)}-{quote}"
     guess += "-SWAP" if settled else ""
-    return guess if SYMBOL.fullmatch(guess) else None
+    return guess if _is_symbol(guess) else None
 
 
 def _decode_strictly(frame: bytes, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:

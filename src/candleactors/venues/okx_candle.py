@@ -16,6 +16,7 @@ import msgspec
 from candleactors.errors import MalformedMessage
 from candleactors.model import Candle, Source, Stream, Timeframe
 from candleactors.venues.candles import build_candle, is_open_time
+from candleactors.venues.decimals import rough
 
 _MONTH: Final = Timeframe("1M")
 
@@ -42,6 +43,11 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     def event_time_ms(self) -> int:
         """The open time too: OKX does not say when it sent a row."""
         return int(self.time)
+
+    @property
+    def traded(self) -> float:
+        """About how much was traded; 0 where that is no number."""
+        return rough(self.volume)
 
     @property
     def closed(self) -> bool:

@@ -107,8 +107,9 @@ def klines(stream: Stream, start_ms: int | None, end_ms: int | None, limit: int,
         beyond_ms = window_end(timeframe, start_ms, limit)
         until_ms = beyond_ms if until_ms is None else min(until_ms, beyond_ms)
         # The oldest recent rows go while a request is under way or waits for its turn, so the last ones are left alone.
-        reach = RECENT_ROWS - RULES.klines_limit
-        recent = recent and (now_ms is None or start_ms >= now_ms - reach * timeframe.nominal_ms)
+        # Asked for what it no longer has, the venue says that there is nothing: without a clock nobody can know.
+        reach_ms = (RECENT_ROWS - RULES.klines_limit) * timeframe.nominal_ms
+        recent = recent and now_ms is not None and start_ms >= now_ms - reach_ms
     if until_ms is not None:
         params.append(("after", str(until_ms)))
     if start_ms is not None:
