@@ -36,7 +36,8 @@ BARS: Final = {timeframe: _bar(timeframe) for timeframe in TIMEFRAMES}
 CHANNELS: Final = {f"candle{bar}": timeframe for timeframe, bar in BARS.items()}
 """The timeframe of each channel."""
 
-# What would end a part of a symbol, be escaped in it, or be no text at all. Letters of any script are allowed: venues list such coins.
+# What would end a part of a symbol, be escaped in it, or be no text at all. Letters of any script are allowed: venues
+# list such coins.
 _CURRENCY: Final = r"""[^-\s@/\\"'?&#%,:\x00-\x1f\x7f\ud800-\udfff]{1,24}"""
 SYMBOL: Final = re.compile(rf"{_CURRENCY}-(?!SWAP\Z){_CURRENCY}(?:-SWAP)?")
 """``BTC-USDT`` and ``BTC-USDT-SWAP``; a future that expires has a date where this has ``SWAP``, or more parts."""
