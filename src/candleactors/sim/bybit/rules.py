@@ -63,6 +63,7 @@ class BybitRules(Rules):
 
 BYBIT_SPOT_RULES: Final = BybitRules(
     name="bybit-spot",
+    gives=frozenset({"quote_volume"}),
     timeframes=tuple(map(Timeframe, _TIMEFRAMES)),
     linear=False,
     push_ms=1_000,
