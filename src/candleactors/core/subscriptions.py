@@ -76,7 +76,10 @@ class SubscriptionStatus:
 class _InFlight:
     request: Request
     sent_s: float
+    due_s: float
     strikes: int
+    patience: int
+    put_off: bool = False
 
 
 class SubscriptionBook:
@@ -110,8 +113,10 @@ class SubscriptionBook:
         self._audit_wanted = False
         self._refused: dict[str, Refusal] = {}
         self._news: list[Refusal] = []
-        self._tries: dict[str, int] = {}  # time-outs of requests about this name alone, in the present run
+        # Time-outs of requests about this name alone, and requests put off, in the present run.
+        self._tries: dict[str, int] = {}
         self._strikes = 0
+        self._put_offs = 0  # rounds of requests in a row that were refused for the moment
         self._sign_s = float("-inf")
         self._last_data_s: dict[str, float] = {}
         self._unheard: dict[str, float] = {}  # names without data yet to the start of their first-data period
@@ -156,10 +161,10 @@ class SubscriptionBook:
     def next_request(self, now_s: float, most: int | None = None) -> Request | None:
         """Return the next request, to be sent now, or ``None`` where nothing is to be sent.
 
-        It carries at most `most` names, at least one. Names to leave go first, so that a connection at the venue's
+        It carries at most `most` names, but at least one. Names to leave go first, so that a connection at the venue's
         ceiling has room for the new ones.
         """
-        most = self._max_names if most is None else min(self._max_names, most)
+        most = self._max_names if most is None else max(1, min(self._max_names, most))
         if self._to_leave:
             names = _first_group(self._to_leave, most)
             request = self._issue(RequestKind.UNSUBSCRIBE, names, now_s)
@@ -195,8 +200,7 @@ class SubscriptionBook:
 
     def next_deadline(self) -> float | None:
         """Return when `on_tick` next has something to do, or ``None``."""
-        sent = min((flight.sent_s for flight in self._requests.values()), default=None)
-        return None if sent is None else sent + self._ack_timeout_s
+        return min((flight.due_s for flight in self._requests.values()), default=None)
 
     # What happened
 
@@ -209,11 +213,14 @@ class SubscriptionBook:
         if request is None:
             return
         request_id = request.id
-        if names is None or self._settles(request, names):
+        self._put_offs = 0
+        if names is None:
             self._answered(request_id, now_s)
+            names = request.names
         else:
-            self._strikes, self._sign_s = 0, now_s
-        for name in request.names if names is None else [name for name in names if name in request.names]:
+            self._answered_for(request, names, now_s)
+            self._find_unwanted(request, names)
+        for name in [name for name in names if name in request.names]:
             if request.kind is RequestKind.SUBSCRIBE and self._joining.get(name, request_id + 1) <= request_id:
                 self._confirm(name)
                 if name in self._unheard:
@@ -235,23 +242,30 @@ class SubscriptionBook:
         """Take in that the venue refused a request; ``None`` where it did not say which.
 
         Where it says whose fault it was, `names` are `refused`; the others are asked for again if that `voids` the
-        request, else their answers are still awaited. Where it does not, a batch is asked again in halves until the
-        culprit stands alone. An error without id is about the request in flight that has the names, or about the only
-        one there is. One that is `passing` is as good as no answer: what it was about is asked for again in time.
+        request, else their answers are still awaited. Where it does not, or names only strangers, a batch is asked
+        again in halves until the culprit stands alone. An error without id is about the request in flight that has the
+        names, or about the only one there is. One that is `passing` puts the request off: it is asked again unchanged,
+        after a wait that doubles, and given up after the third time.
         """
         request = self._meant(request_id, names)
         if request is None or not request.names:
             return
         request_id = request.id
+        self._strikes, self._sign_s = 0, now_s
+        waiting = [name for name in request.names if self._asked.get(name) == request_id]
+        if names is not None and voids and len(waiting) == len(request.names) and not set(names) & set(waiting):
+            # Asking for the same again at once would have the same answer, for ever.
+            passing = passing or (not names and len(waiting) == 1)
+            names = None
         if passing:
-            self._strikes, self._sign_s = 0, now_s
+            self._put_off(request, now_s)
             return
         if names is None and len(request.names) == 1:
             names = request.names
-        if names is None or voids or self._settles(request, names):
-            self._answered(request_id, now_s)
+        if names is not None and not voids:
+            self._answered_for(request, names, now_s)
         else:
-            self._strikes, self._sign_s = 0, now_s
+            self._answered(request_id, now_s)
         if names is None:
             self._split(request)
             return
@@ -316,19 +330,17 @@ class SubscriptionBook:
         Returns True once requests went unanswered three times in a row: nobody listens, give the connection up. A
         single name that stays unanswered three times on a connection otherwise alive is given up (refused) instead.
         """
-        # The same sum as in `next_deadline`: rounded differently, its very instant would have nothing to do.
-        overdue = [flight for flight in self._requests.values() if flight.sent_s + self._ack_timeout_s <= now_s]
-        for flight in overdue:
+        for flight in [flight for flight in self._requests.values() if flight.due_s <= now_s]:
             request = flight.request
-            del self._requests[request.id]
-            self._late[request.id] = request
-            if len(self._late) > _REMEMBERED:
-                del self._late[next(iter(self._late))]
+            self._retire(request)
             open_names = [name for name in request.names if self._asked.get(name) == request.id]
             if request.names and not open_names:
                 continue
+            if flight.put_off:
+                self._ask_again([name for name in open_names if not self._gave_up(request, name)])
+                continue
             self._timeouts += 1
-            if len(request.names) == 1 and self._gave_up(request, flight.sent_s):
+            if len(request.names) == 1 and self._gave_up(request, request.names[0], flight.sent_s):
                 self._strikes = 0
                 continue
             self._split(request)
@@ -415,7 +427,8 @@ class SubscriptionBook:
     def _issue(self, kind: RequestKind, names: Sequence[str], now_s: float) -> Request:
         self._last_id += 1
         request = Request(self._last_id, kind, tuple(names))
-        self._requests[request.id] = _InFlight(request, now_s, self._strikes)
+        due_s = now_s + self._ack_timeout_s
+        self._requests[request.id] = _InFlight(request, now_s, due_s, self._strikes, self._put_offs)
         return request
 
     def _answered(self, request_id: int, now_s: float) -> Request | None:
@@ -425,6 +438,36 @@ class SubscriptionBook:
             self._strikes = 0
             self._sign_s = now_s
         return request
+
+    def _answered_for(self, request: Request, names: Sequence[str], now_s: float) -> None:
+        """Take in an answer about `names` of a request: answers about the others follow, late ones perhaps."""
+        self._strikes, self._sign_s = 0, now_s
+        if not any(name not in names and self._asked.get(name) == request.id for name in request.names):
+            self._retire(request)
+
+    def _retire(self, request: Request) -> None:
+        """Await no answer to a request any more, and understand one that comes all the same."""
+        if self._requests.pop(request.id, None) is not None:
+            self._late[request.id] = request
+            if len(self._late) > _REMEMBERED:
+                del self._late[next(iter(self._late))]
+
+    def _put_off(self, request: Request, now_s: float) -> None:
+        """Wait before the request is asked again, the longer the more often that happened in a row."""
+        flight = self._requests.get(request.id)
+        if flight is not None and not flight.put_off:
+            flight.put_off = True
+            flight.due_s = now_s + self._ack_timeout_s * 2**flight.patience
+            if flight.patience == self._put_offs:  # requests sent together are refused together
+                self._put_offs = min(self._put_offs + 1, _PATIENCE)
+
+    def _find_unwanted(self, request: Request, names: Sequence[str]) -> None:
+        """Leave what a late answer says was subscribed although nobody wants it any more."""
+        if request.kind is RequestKind.SUBSCRIBE and request.id in self._late:
+            for name in [name for name in names if name in request.names and name not in self._desired]:
+                if not (name in self._joining or name in self._confirmed or name in self._leaving):
+                    self._confirmed[name] = request.id
+                    self._consider(name)
 
     def _meant(self, request_id: int | None, names: Sequence[str] | None) -> Request | None:
         """Return the request that an answer is about, ``None`` where nobody knows."""
@@ -436,10 +479,6 @@ class SubscriptionBook:
             return next((flight.request for flight in asked if flight is not None), None)
         requests = [flight.request for flight in self._requests.values()]
         return requests[0] if len(requests) == 1 else None
-
-    def _settles(self, request: Request, names: Sequence[str]) -> bool:
-        """Whether nothing else is awaited about `request` once `names` of it are answered."""
-        return not any(name not in names and self._asked.get(name) == request.id for name in request.names)
 
     def _ask_again(self, names: Sequence[str]) -> None:
         """Queue names together whose request came to nothing for the sake of others."""
@@ -483,8 +522,9 @@ class SubscriptionBook:
             self._news.append(refusal)
         self._consider(name)
 
-    def _gave_up(self, request: Request, sent_s: float) -> bool:
-        name = request.names[0]
+    def _gave_up(self, request: Request, name: str, sent_s: float = float("-inf")) -> bool:
+        """Count that `name` was asked about in vain; give it up after enough of that, unless nothing was heard since
+        `sent_s`: then the connection is to blame."""
         self._tries[name] = self._tries.get(name, 0) + 1
         if self._tries[name] < _PATIENCE or self._sign_s <= sent_s:
             return False
