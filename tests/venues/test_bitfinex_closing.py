@@ -203,17 +203,31 @@ class TestWithoutTheClock:
 
 
 class TestAbsurdities:
-    def test_an_instant_far_ahead_is_survived(self, watch: Watch) -> None:
+    @pytest.mark.parametrize("ahead_ms", [50 * 365 * DAY_MS, 30 * MINUTE_MS])
+    def test_an_instant_ahead_of_all_others_is_survived(self, watch: Watch, ahead_ms: int) -> None:
         watch.row(0, "5", at(0, 10))
-        assert watch.heartbeat(at(0, 50 * 365 * DAY_MS)) == ([(0, "5", "1")], None)
-        assert watch.row(0, "6", at(0, 20)) == ([], (0, "6"))
-        assert watch.row(1, "7", at(1, 5_000)) == ([(0, "6", "1")], (1, "7"))
+        closed, _ = watch.heartbeat(at(0, ahead_ms))
+        assert closed[0] == (0, "5", "1")
+        for sent_ms in (20, 30):
+            assert watch.row(0, "6", at(0, sent_ms))[1] is None
+        assert watch.row(0, "7", at(0, 40)) == ([], (0, "7"))
+        assert watch.row(1, "8", at(1, 5_000)) == ([(0, "7", "1")], (1, "8"))
 
-    def test_an_instant_somewhat_ahead_is_survived(self, watch: Watch) -> None:
+    def test_a_single_frame_of_old_is_only_late(self, watch: Watch) -> None:
         watch.row(0, "5", at(0, 10))
-        watch.heartbeat(at(30, 0))
-        assert watch.row(1, "6", at(1, 10_000)) == ([], (1, "6"))
-        assert watch.heartbeat(at(3, GRACE_MS)) == ([(1, "6", "1"), (2, "6", "-")], None)
+        watch.row(1, "6", at(1, 5_000))
+        watch.row(2, "7", at(2, 5_000))
+        for sent_ms in range(1, 10):
+            assert watch.row(0, "8", at(0, sent_ms)) == ([], None)  # older than what is known
+            assert watch.heartbeat(at(2, 5_000 + sent_ms)) == ([], None)
+        assert watch.row(0, "8", at(0, 59_000)) == ([(0, "8", "1")], None)
+        assert watch.row(2, "8", at(2, 6_000)) == ([], (2, "8"))
+        assert watch.heartbeat(at(3, 5_000)) == ([(2, "8", "1")], None)
+
+    def test_frames_that_overtake_each_other(self, watch: Watch) -> None:
+        watch.row(0, "6", at(0, 20))
+        assert watch.row(0, "5", at(0, 10)) == ([], None)
+        assert watch.row(0, "7", at(0, 20)) == ([], (0, "7"))
 
     def test_a_row_far_ahead_is_survived_without_the_clock(self, unstamped: Watch) -> None:
         unstamped.row(0, "5", 0)

@@ -127,7 +127,7 @@ def fresh() -> Session:
     return on
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=600)
 @given(st.lists(messages(SEEDS), min_size=1, max_size=8))
 def test_frames(frames: list[bytes]) -> None:
     on, batched = fresh(), fresh()
@@ -143,7 +143,7 @@ def test_frames(frames: list[bytes]) -> None:
     assert batched.decode(frames, WATCHED, RECEIVED_MS).closed == total, "a batch says what its messages say one by one"
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(messages(BODIES), st.sampled_from([200, 204, 302, 400, 403, 404, 418, 429, 500, 503]))
 def test_answers(body: bytes, status: int) -> None:
     with contextlib.suppress(MalformedMessage):

@@ -16,6 +16,7 @@ import msgspec
 from candleactors.errors import MalformedMessage
 from candleactors.model import DAY_MS, Candle, Source, Stream, Timeframe
 from candleactors.venues.candles import EARLIEST_MS, LATEST_MS, build_candle, is_open_time
+from candleactors.venues.decimals import rough
 
 # A row may be ahead of the clock of the server that passed it on, but not by much.
 _CLOCK_SLACK_MS: Final = 60_000
@@ -50,9 +51,14 @@ class Update(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tr
         """The open time of the row."""
         return self.row.open_time_ms
 
-    def says_same(self, other: Update) -> bool:
-        """Whether both say the same about the same interval."""
-        return self.row == other.row
+    @property
+    def traded(self) -> float:
+        """About how much was traded; 0 where that is no number."""
+        return rough(bytes(self.row.volume).decode("ascii", "replace"))
+
+    def yields_to(self, other: Update) -> bool:
+        """Whether `other`, about the same interval, says something else and is not older."""
+        return self.row != other.row and self.event_time_ms <= other.event_time_ms
 
     def closes_like(self, other: Update) -> bool:
         """Whether both end at the same price."""

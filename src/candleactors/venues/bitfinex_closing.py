@@ -29,6 +29,8 @@ _FIRST_CLOSED: Final = 5
 """So many closed rows of the first snapshot are told; history comes over REST."""
 _REMEMBERED: Final = 5
 """So many intervals closed last may be corrected."""
+_STRIKES: Final = 3
+_BEHIND_MS: Final = 60_000
 
 
 class Inferred(NamedTuple):
@@ -41,12 +43,23 @@ class Inferred(NamedTuple):
 class Closing:
     """What closes on one channel, from its subscription to its end. Pure: told rows and instants, it answers."""
 
-    __slots__ = ("_forming", "_frontier_ms", "_grace_ms", "_last", "_since_ms", "_timeframe", "_told", "_waiting")
+    __slots__ = (
+        "_forming",
+        "_frontier_ms",
+        "_grace_ms",
+        "_last",
+        "_since_ms",
+        "_strikes",
+        "_timeframe",
+        "_told",
+        "_waiting",
+    )
 
     def __init__(self, timeframe: Timeframe, grace_ms: int = GRACE_MS) -> None:
         self._timeframe = timeframe
         self._grace_ms = grace_ms
         self._since_ms: int | None = None  # the server's clock when the channel began
+        self._strikes = 0  # frames in a row whose clock is far behind the frontier
         self._frontier_ms: int | None = None  # open time of the first interval that is not closed yet
         self._waiting: dict[int, Update] = {}  # rows from the frontier on, by open time
         self._last: Update | None = None  # the last row that closed
@@ -55,10 +68,10 @@ class Closing:
 
     def on_rows(self, rows: Sequence[Update], sent_ms: int | None) -> Inferred:
         """Return what `rows`, ascending, of one frame sent at `sent_ms` mean."""
-        self._begin(sent_ms)
+        self._check_clock(sent_ms)
         closed: list[Told] = []
         if rows:
-            if self._has_lost_its_way(rows[-1], sent_ms):
+            if self._is_out_of_reach(rows[-1].open_time_ms, sent_ms):
                 self._restart()
             if self._frontier_ms is None:
                 rows = rows[-_FIRST_CLOSED - 1 :]
@@ -69,44 +82,55 @@ class Closing:
 
     def on_instant(self, sent_ms: int) -> Inferred:
         """Return what it means that nothing else was to be said at `sent_ms`."""
-        self._begin(sent_ms)
+        self._check_clock(sent_ms)
         return self._infer(sent_ms, [])
-
-    def _begin(self, sent_ms: int | None) -> None:
-        if self._since_ms is None:
-            self._since_ms = sent_ms
 
     def _restart(self) -> None:
         self._frontier_ms = self._last = None
         self._waiting.clear()
         self._told.clear()
 
-    def _has_lost_its_way(self, newest: Update, sent_ms: int | None) -> bool:
-        """Whether the frontier is wrong by what the server says now, so that all its rows would be taken for old ones.
+    def _check_clock(self, sent_ms: int | None) -> None:
+        """Begin anew where the server's clock has been far behind the frontier for some time.
 
-        One absurd instant or open time is enough for that.
+        One absurd instant is enough to put the frontier there, and then all rows would be taken for old ones. A single
+        frame of old is only late.
         """
-        frontier_ms, open_ms = self._frontier_ms, newest.open_time_ms
+        if sent_ms is None:
+            return
+        if self._since_ms is None:
+            self._since_ms = sent_ms
+        if self._frontier_ms is None or sent_ms + _BEHIND_MS > self._frontier_ms:
+            self._strikes = 0
+            return
+        self._strikes += 1
+        if self._strikes == _STRIKES:
+            self._strikes = 0
+            self._since_ms = sent_ms
+            self._restart()
+
+    def _is_out_of_reach(self, open_ms: int, sent_ms: int | None) -> bool:
+        """Whether the newest row of a frame has nothing to do with the frontier."""
+        frontier_ms, duration_ms = self._frontier_ms, self._timeframe.duration_ms
         if frontier_ms is None:
             return False
-        duration_ms = self._timeframe.duration_ms
         if duration_ms is not None and (open_ms - frontier_ms) % duration_ms:
             return True  # another phase: of two weeks, only the venue knows which
-        if open_ms >= frontier_ms:
+        if sent_ms is not None or open_ms >= frontier_ms:
             return False
-        is_running = sent_ms is not None and sent_ms <= self._timeframe.close_ms(open_ms)
-        return is_running or self._timeframe.count_between(open_ms, frontier_ms) > MAX_FLAT
+        # Without the clock, one absurd row is enough to put the frontier far ahead.
+        return self._timeframe.count_between(open_ms, frontier_ms) > MAX_FLAT
 
     def _take(self, row: Update, closed: list[Told]) -> None:
         open_ms = row.open_time_ms
         assert self._frontier_ms is not None, "rows come after the first one"
         if open_ms >= self._frontier_ms:
             known = self._waiting.get(open_ms)
-            if known is None or not known.says_same(row):
+            if known is None or known.yields_to(row):
                 self._waiting[open_ms] = row
             return
         told = self._told.get(open_ms)
-        if told is None or (isinstance(told, Update) and told.says_same(row)):
+        if told is None or (isinstance(told, Update) and not told.yields_to(row)):
             return
         closed.append(row)
         self._told[open_ms] = row
