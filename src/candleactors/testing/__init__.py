@@ -6,6 +6,8 @@
   candle contract as a check, `contract_breaches`.
 - A feed in a simulated world and in virtual time: `open_simulated_feed`, `run_simulated`, `SimulatedFeed`; with
   pytest, the fixture ``simulated_feed``.
+- The conformance suite for codecs of one's own: `VenueConformance`, with `Sample` and `candle` for what a venue sends;
+  more in `candleactors.testing.venue_conformance`. See docs/how-to/add-a-venue.md.
 - The simulation that this project proves itself with: `simulate` for a seed of it, its `Outcome` and
   `SimulationFailed`; the strategies `plans` and `acts` for small ones. See docs/simulation.md.
 
@@ -34,13 +36,17 @@ if TYPE_CHECKING:
         trades,
     )
     from candleactors.testing.trouble import Outcome, SimulationFailed, simulate
+    from candleactors.testing.venue_conformance import Sample, VenueConformance, candle
 
 __all__ = [
     "Outcome",
+    "Sample",
     "SimulatedFeed",
     "SimulationFailed",
+    "VenueConformance",
     "acts",
     "arrivals",
+    "candle",
     "candle_runs",
     "candles",
     "contract_breaches",
@@ -62,6 +68,7 @@ _HOMES = {
     **dict.fromkeys(("final_candles", "reference_from_trades", "reference_resample"), "reference"),
     **dict.fromkeys(("SimulatedFeed", "open_simulated_feed", "run_simulated"), "simulation"),
     **dict.fromkeys(("Outcome", "SimulationFailed", "simulate"), "trouble"),
+    **dict.fromkeys(("Sample", "VenueConformance", "candle"), "venue_conformance"),
     "contract_breaches": "contract",
 }
 
