@@ -47,6 +47,7 @@ class Forming:
 
     open_time_ms: int
     event_time_ms: int
+    traded: float = 0.0
 
     def to_candle(self, stream: Stream, received_ms: int) -> Candle:
         return candle(self.open_time_ms // 60_000, stream).replace(closed=False)

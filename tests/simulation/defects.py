@@ -366,11 +366,11 @@ def _old_acks_kept() -> Iterator[None]:
 )
 def _unsubscribe_forgotten() -> Iterator[None]:
     def make(next_request: Any) -> Any:
-        def silent(self: SubscriptionBook, now_s: float) -> Any:
+        def silent(self: SubscriptionBook, now_s: float, most: int | None = None) -> Any:
             for name in list(self._to_leave):
                 del self._to_leave[name]
                 self._confirmed.pop(name, None)
-            return next_request(self, now_s)
+            return next_request(self, now_s, most)
 
         return silent
 

@@ -167,7 +167,7 @@ class Sequencer:
         for name, wire in decoded.open.items():
             if (continuity := followed.get(name)) is None:
                 counters.untracked += 1
-            elif continuity.on_open(wire.open_time_ms, wire.event_time_ms, now_s, horizon_ms):
+            elif continuity.on_open(wire.open_time_ms, wire.event_time_ms, now_s, horizon_ms, wire.traded):
                 forming[continuity.stream] = (wire, received_ms)
             elif continuity.next_check_s < self._soonest_s:
                 self._soonest_s = continuity.next_check_s

@@ -105,11 +105,11 @@ class Continuity:
         "_compared_s",
         "_doubt_at_s",
         "_doubts",
-        "_event_ms",
         "_failures",
         "_gaps",
         "_held",
         "_known_ms",
+        "_newest",
         "_poll_at_s",
         "_polls",
         "_progress_s",
@@ -153,7 +153,7 @@ class Continuity:
         self._asked_at_s = 0.0
         self._retry_at_s = now_s
         self._failures = 0
-        self._event_ms = 0  # of the newest update of the forming candle
+        self._newest = (0, 0.0)  # of the updates of the forming candle
         self._poll_at_s = now_s
         self._polls = 0
         self._doubts: dict[int, int] = {}  # open time: fingerprint that contradicts what was delivered
@@ -188,19 +188,19 @@ class Continuity:
         """What to give to whoever follows the stream after this."""
         return Memory(dict(self._remembered), self._gaps.gaps(self.stream), self._close)
 
-    def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int) -> bool:
+    def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int, traded: float = 0.0) -> bool:
         """Take notice of a forming candle; return whether to deliver it: nothing before it is missing, and it is not
         older than the last one.
 
-        `event_ms` is the venue's clock when it sent the candle: it tells old from new where two connections carry the
-        stream. `horizon_ms` is the latest instant that the venue's clock can be at: what speaks of a later one is
-        wrong.
+        `event_ms`, the venue's clock when it sent the candle, and then `traded` tell old from new where two connections
+        carry the stream. `horizon_ms` is the latest instant that the venue's clock can be at: what speaks of a later
+        one is wrong.
         """
         expected = self.expected_ms
         if open_ms == expected:
-            if self._known_ms is not None or not self._event_ms <= event_ms <= horizon_ms:
+            if self._known_ms is not None or event_ms > horizon_ms or self._newest > (event_ms, traded):
                 return False
-            self._event_ms = event_ms
+            self._newest = event_ms, traded
             return True
         if self._implausible(open_ms, open_ms, horizon_ms):
             return False
@@ -453,7 +453,7 @@ class Continuity:
         open_ms = candle.open_time_ms
         self.expected_ms = candle.next_open_time_ms
         self._close = candle.close
-        self._event_ms = 0
+        self._newest = (0, 0.0)
         self._note(open_ms, _fingerprint(candle), candle.revision)
         self.counters.delivered += 1
         self.counters.from_rest += candle.source == "rest"

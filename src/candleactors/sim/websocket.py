@@ -340,7 +340,8 @@ class Connection:
         return self._heard_s + idleness.after_s
 
     def _end_idle(self) -> None:
-        self._counters.violation("idle", self._name)
+        if not self.half_open:  # else it cannot hear the client
+            self._counters.violation("idle", self._name)
         close = None if self._idleness is None else self._idleness.close
         if close is None:
             self.drop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -38,6 +39,7 @@ class Monitor:
         self._unknown_since_s: dict[str, float] = {}
         self._lives = 0
         self._born_s = 0.0
+        self._stalled_s = -math.inf
 
     async def watch(self, feed: Feed) -> None:
         """Look on during one life of the feed, until cancelled."""
@@ -59,6 +61,10 @@ class Monitor:
                 for problem in self._mistaken(feed):
                     self._on_breach("subscriptions", problem)
 
+    def stalled(self) -> None:
+        """Take notice that nothing ran for a while, neither the feed nor a venue."""
+        self._stalled_s = trio.current_time()
+
     def _budgets(self) -> None:
         for name, simulator in self._simulators.items():
             for rule, count in simulator.counters.violations.items():
@@ -69,6 +75,8 @@ class Monitor:
     def _excused(self, simulator: Simulator, rule: str) -> bool:
         if rule == "message_rate":
             return simulator.counters.faults.get("ping-storm", 0) > 0
+        if rule == "idle":  # the venue's time ran on, and we could not speak
+            return trio.current_time() <= self._stalled_s + 2 * LOOK_EVERY_S
         if rule in ("connect_rate", "weight"):
             # A new process does not know what the one before had spent, until the venue says so.
             window_s = simulator.rules.connects_window_s if rule == "connect_rate" else _FIRST_ANSWERS_S

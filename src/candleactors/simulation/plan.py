@@ -237,7 +237,7 @@ def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Ru
     rules = dict(RULES)
     settings = dict(venues)
     for name in venues:
-        if rng.random() < 0.3:
+        if rng.random() < 0.3 and rules[name].connects >= _TIGHT["connects"]:
             rules[name] = evolve(rules[name], **_TIGHT)
             settings[name] = evolve(settings[name], **_TIGHT)
         tight, own = rng.random() < 0.3, rules[name]

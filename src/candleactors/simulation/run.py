@@ -248,6 +248,7 @@ class Simulation:
                 self._clock.step_ms += round(act.by_s * 1000)
             case Stall():
                 virtual_clock().jump(act.duration_s)
+                self._monitor.stalled()
             case Watch():
                 self._wanted.update(dict.fromkeys(act.streams))
                 if self._feed is not None:

@@ -118,7 +118,12 @@ class WireCandle(Protocol):
 
     @property
     def event_time_ms(self) -> int:
-        """The venue's clock when it sent the message."""
+        """The venue's clock when it sent the message; the open time where the venue does not say."""
+        ...
+
+    @property
+    def traded(self) -> float:
+        """About how much was traded by then, which only grows; 0 will do where the event time is known."""
         ...
 
     def to_candle(self, stream: Stream, received_ms: int) -> Candle:

@@ -88,6 +88,11 @@ class KlineEvent(
         """The open time of the kline."""
         return self.kline.open_time_ms
 
+    @property
+    def traded(self) -> float:
+        """0: the event time tells all."""
+        return 0.0
+
     def problem(self, stream: Stream) -> str | None:
         """Return why this cannot be about `stream` at the time it claims, or ``None``. Prices are not looked at."""
         kline = self.kline

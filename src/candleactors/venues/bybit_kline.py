@@ -54,6 +54,11 @@ class Kline(msgspec.Struct, gc=False, kw_only=True, rename=_KLINE_KEYS):
     event_time_ms: int = 0
     """The ``ts`` of the push, which whoever decodes one has to put here."""
 
+    @property
+    def traded(self) -> float:
+        """0: the event time tells all."""
+        return 0.0
+
     def problem(self, name: str, stream: Stream) -> str | None:
         """Return why this cannot be about `stream`, or at the time it claims, or ``None``. Prices are not looked at.
 

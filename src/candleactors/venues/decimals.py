@@ -25,6 +25,15 @@ def plain_decimal(text: str) -> Decimal:
     return Decimal(text)
 
 
+def rough(text: str) -> float:
+    """Return about how much `text` says, to compare with others; 0 where it is no number."""
+    try:
+        amount = float(text)
+    except ValueError:
+        return 0.0
+    return amount if amount > 0 else 0.0
+
+
 def signed_decimal(text: str) -> Decimal:
     """Return the exact value of `text`, which may begin with a minus; raises `ValueError` like `plain_decimal`."""
     return -plain_decimal(text[1:]) if text.startswith("-") else plain_decimal(text)
