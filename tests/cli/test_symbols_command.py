@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -247,8 +248,9 @@ def test_another_venue_behind_the_address_is_one_line_and_status_1(
     with served(SPOT_RULES, a_market()) as address:
         outcome = candleactors("symbols", "aster", "--config", config("aster", address))
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.startswith("candleactors: Aster Futures gave no list: ")
-    assert outcome.err.count("\n") == 1
+    assert outcome.err == (
+        "candleactors: Aster Futures gave no list: No such endpoint: GET /fapi/v1/exchangeInfo (code -1000)\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -320,6 +322,40 @@ def test_tickers_in_the_table(candleactors: Shell, monkeypatch: pytest.MonkeyPat
     assert "volume  quote" not in candleactors("symbols", "okx", "A/", "--tickers").out
     rows = json.loads(candleactors("symbols", "okx", "A/", "--tickers", "--format", "json").out)
     assert [(row["last"], row["change_pct"], row["quote_volume"]) for row in rows] == [("0.0500", "1.96", "100.004")]
+
+
+@pytest.mark.parametrize(
+    ("columns", "gone", "quote", "titles"),
+    [
+        (120, False, "5", ["symbol", "venue's own", "trades", "last", "24 h", "volume", "quote volume"]),
+        (60, False, "5", ["symbol", "venue's own", "last", "24 h", "volume", "quote volume"]),
+        (60, True, "5", ["symbol", "venue's own", "trades", "last", "24 h", "quote volume"]),
+        (40, False, "5", ["symbol", "venue's own", "last", "24 h", "quote volume"]),
+        (40, False, None, ["symbol", "venue's own", "trades", "last", "24 h", "volume"]),
+    ],
+)
+def test_what_does_not_fit_a_terminal_goes_first_where_it_says_least(
+    candleactors: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: int,
+    gone: bool,
+    quote: str | None,
+    titles: list[str],
+) -> None:
+    one = Decimal(1)
+    tickers = [
+        Ticker("okx", "A", one, one, one, None if quote is None else Decimal(quote)),
+        Ticker("okx", "B", one, one, one, None),
+    ]
+
+    async def answer(*_: object) -> tuple[Listing, list[Ticker]]:
+        return Listing([Instrument("A", "A/X", True), Instrument("B", "B/X", not gone)]), tickers
+
+    monkeypatch.setattr("candleactors.cli.symbols._ask", answer)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    header = candleactors("symbols", "okx", "--all", "--tickers").out.splitlines()[0]
+    assert re.split("  +", re.sub("\x1b\\[\\d*m", "", header)) == titles
 
 
 def test_nothing_a_venue_sends_reaches_the_terminal_as_a_command(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _FIELDS: Final = ("venue", "symbol", "unified", "trades")
 _TICKER_FIELDS: Final = ("last", "change_pct", "volume", "quote_volume")
 _UNKNOWN: Final = "–"
+_LEFT: Final = ("symbol", "venue's own", "trades")
 
 
 @frozen
@@ -172,45 +174,61 @@ def _print_json(rows: Iterable[_Row], venue: str, *, tickers: bool) -> None:
 
 
 def _print_table(rows: Sequence[_Row], venue: str, *, tickers: bool) -> None:
-    """Print aligned columns. A table of rich's looks the same and takes a second for 3,000 rows."""
+    """Print aligned columns, as many as fit. A table of rich's looks the same and takes a second for 3,000 rows."""
     from rich.cells import cell_len
 
-    # Where everything has its quote volume, the volume is one column too many.
-    with_volume = any(row.ticker and row.ticker.quote_volume is None for row in rows)
-    titles = ["symbol", "venue's own", "trades"]
-    if tickers:
-        titles += ["last", "24 h", *(["volume"] if with_volume else []), "quote volume"]
-    cells = [_cells(row, tickers=tickers, with_volume=with_volume) for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(titles, *cells, strict=True)]
+    columns = _columns(rows, tickers=tickers)
+    widths = {title: max(map(cell_len, [title, *cells])) for title, cells in columns.items()}
+    terminal = sys.stdout.isatty()
+    if terminal:
+        spare = [*(["trades"] if all(row.instrument.trades for row in rows) else []), "volume"]
+        for title in spare:
+            if _width(widths.values()) > get_terminal_size().columns and {title, "quote volume"} <= widths.keys():
+                del columns[title], widths[title]
 
-    def line(texts: Sequence[str]) -> str:
+    def line(texts: Iterable[str]) -> str:
         padded = []
-        for index, (text, width) in enumerate(zip(texts, widths, strict=True)):
+        for text, (title, width) in zip(texts, widths.items(), strict=True):
             space = " " * (width - cell_len(text))
-            padded.append(text + space if index < 3 else space + text)
+            padded.append(text + space if title in _LEFT else space + text)
         return "  ".join(padded).rstrip()
 
-    header = [click.style(line(titles), bold=True), "─" * (sum(widths) + 2 * (len(widths) - 1))]
-    click.echo("\n".join([*header, *map(line, cells)]))
-    if sys.stdout.isatty():
+    header = [click.style(line(columns), bold=True), "─" * _width(widths.values())]
+    click.echo("\n".join([*header, *map(line, zip(*columns.values(), strict=True))]))
+    if terminal:
         click.echo(f"\n{len(rows):,} of {venue}")
 
 
-def _cells(row: _Row, *, tickers: bool, with_volume: bool) -> list[str]:
-    one, ticker = row.instrument, row.ticker
-    cells = [printable(one.unified), printable(one.symbol), "yes" if one.trades else "no"]
+def _width(widths: Collection[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _columns(rows: Sequence[_Row], *, tickers: bool) -> dict[str, list[str]]:
+    """Return the cells of each column, by its title."""
+    columns = {
+        "symbol": [printable(row.instrument.unified) for row in rows],
+        "venue's own": [printable(row.instrument.symbol) for row in rows],
+        "trades": ["yes" if row.instrument.trades else "no" for row in rows],
+    }
     if not tickers:
-        return cells
-    if ticker is None:
-        return cells + [_UNKNOWN] * (4 if with_volume else 3)
-    change = _percent(ticker)
-    return [
-        *cells,
-        _price(ticker.last),
-        _UNKNOWN if change is None else f"{change:+.2f} %",
-        *([_amount(ticker.volume)] if with_volume else []),
-        _amount(ticker.quote_volume),
-    ]
+        return columns
+    found = [row.ticker for row in rows]
+    columns["last"] = [_UNKNOWN if ticker is None else _price(ticker.last) for ticker in found]
+    columns["24 h"] = [_UNKNOWN if ticker is None else _change(ticker) for ticker in found]
+    volumes = [None if ticker is None else ticker.volume for ticker in found]
+    quotes = [None if ticker is None else ticker.quote_volume for ticker in found]
+    # Each only where it says something: a quote volume stands for both.
+    alone = any(quote is None and volume is not None for volume, quote in zip(volumes, quotes, strict=True))
+    if alone:
+        columns["volume"] = list(map(_amount, volumes))
+    if not alone or any(quote is not None for quote in quotes):
+        columns["quote volume"] = list(map(_amount, quotes))
+    return columns
+
+
+def _change(ticker: Ticker) -> str:
+    percent = _percent(ticker)
+    return _UNKNOWN if percent is None else f"{percent:+.2f} %"
 
 
 def _price(value: Decimal) -> str:
