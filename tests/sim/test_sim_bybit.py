@@ -146,6 +146,8 @@ class TestConversation:
         assert refused == (
             f'{{"success":false,"ret_msg":"error:already subscribed,topic:{NAME}","req_id":"2","op":"subscribe"}}'
         )
+        (again,) = run(lambda: talk(BYBIT_LINEAR_RULES, ask("subscribe", NAME, NAME)))
+        assert json.loads(again)["ret_msg"] == f"error:already subscribed,topic:{NAME}"
         _, acked = run(lambda: talk(BYBIT_SPOT_RULES, *twice))
         assert json.loads(acked)["success"] is True
 
@@ -455,6 +457,27 @@ class TestPushes:
             assert len([m for m in pushes if "BTC" in m["topic"]]) > 300
             quiet = [m["data"][0]["volume"] for m in pushes if "QUIET" in m["topic"]]
             assert len(set(quiet)) < len(quiet) < 100
+
+        run(body)
+
+    @MARKETS
+    def test_nothing_of_a_candle_comes_before_the_end_of_the_one_before_it(
+        self, rules: BybitRules, dialect: BybitCodec
+    ) -> None:
+        async def body() -> None:
+            sim = simulator(rules)
+            async with (
+                sim.running(),
+                connected(sim, path(rules)) as first,
+                connected(sim, path(rules)) as second,
+            ):
+                await first.say(ask("subscribe", NAME))
+                await trio.sleep(60.1)  # the closing push goes out at 60.25
+                await second.say(ask("subscribe", NAME))
+                pushes = [m for m in map(json.loads, await collect(second, 3)) if "topic" in m]
+            klines = [kline for m in pushes for kline in m["data"]]
+            assert [kline["start"] - START_MS for kline in klines[:2]] == [0, MINUTE_MS]
+            assert [kline["confirm"] for kline in klines[:2]] == [True, False]
 
         run(body)
 

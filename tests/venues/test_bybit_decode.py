@@ -170,6 +170,14 @@ class TestForming:
             assert decoded.open[NAME].to_candle(stream(), 1).close == 16650
             assert (decoded.messages, decoded.rejected) == (len(frames), [])
 
+    def test_an_older_one_beside_a_closed_one_replaces_nothing(self) -> None:
+        begun_ms = OPEN_MS + FIVE_MS
+        newer = push(open_ms=begun_ms, ts=begun_ms + 2_000)
+        late = dumps(message(entry(closed=True), entry(open_ms=begun_ms), ts=begun_ms + 441))
+        decoded = decode(newer, late)
+        assert decoded.open[NAME].event_time_ms == begun_ms + 2_000
+        assert decoded.closed == [(NAME, candle())]
+
     def test_of_equal_times_the_later_arrival_stays(self) -> None:
         decoded = decode(push(), push(close="16650"))
         assert decoded.open[NAME].to_candle(stream(), 1).close == 16650
@@ -299,6 +307,9 @@ class TestReplies:
         numbered = dumps(json.loads(frame) | {"req_id": "7"})
         assert decode(numbered) == Decoded(ignored=1, messages=1)
 
+    def test_a_refused_ping_is_no_refusal_of_a_request(self) -> None:
+        assert decode(reply("Too many visits!", "", "ping")) == Decoded(ignored=1, messages=1)
+
     @pytest.mark.parametrize(
         ("text", "names"),
         [
@@ -326,7 +337,9 @@ class TestReplies:
         text = f"error:already subscribed,topic:{NAME}"
         assert decode(reply(text)).replies == [Acked(None, (NAME,)), Refused(7, 0, text, names=())]
 
-    @pytest.mark.parametrize("text", ["args size >10", "Too many visits!", "access too frequent", "system busy"])
+    @pytest.mark.parametrize(
+        "text", ["args size >10", "args length >21000", "Too many visits!", "access too frequent", "system busy"]
+    )
     def test_refused_for_the_moment(self, text: str) -> None:
         assert decode(reply(text)).replies == [Refused(7, 0, text, names=(), passing=True)]
 

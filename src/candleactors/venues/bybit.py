@@ -186,7 +186,10 @@ class BybitCodec:
         return bybit_rest.parse_server_time(body)
 
     def instruments(self, page: str | None = None) -> RestRequest:
-        """Return the request for the list of instruments; the `page` is a cursor of the venue's."""
+        """Return the request for the list of instruments; the `page` is a cursor of the venue's.
+
+        Unless asked for another status, the venue lists what trades now, and nothing else.
+        """
         params = [("category", self._market.category), ("limit", str(_INSTRUMENTS_LIMIT))]
         if page is not None:
             params.append(("cursor", page))

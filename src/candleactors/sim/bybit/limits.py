@@ -35,7 +35,6 @@ class Limits:
         if len(arrivals) <= self.rules.requests:
             return False
         self.counters.violation("request_rate")
-        arrivals.clear()
         self.ban(self.rules.ban_s, now_ms)
         return True
 
