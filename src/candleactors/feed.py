@@ -35,7 +35,7 @@ from candleactors.transport.clock import Clock, SystemClock
 from candleactors.transport.network import Network, TcpNetwork
 from candleactors.transport.rest import RestClient
 from candleactors.venues.sources import source_of
-from candleactors.venues.unified import is_unified
+from candleactors.venues.unified import check_unified, is_unified
 
 CONFIG_OWNER = "config"
 """Owner of the interest that the settings declare."""
@@ -188,6 +188,8 @@ class Feed:
         venue = self._venues.get(parsed.venue)
         if venue is None:
             raise UnknownVenue(f'"{parsed.venue}" is not a venue of this feed', nearest=next(iter(self._venues), None))
+        if is_unified(parsed.symbol):
+            check_unified(parsed.symbol)
         spelled = venue.directory.spelled(parsed)
         if spelled is None:
             self._parts.interest.carrier_of(parsed)

@@ -18,13 +18,37 @@ if TYPE_CHECKING:
     from candleactors.demo.run import Show, Stop
 
 _JSON_S: Final = 20.0
+_SYMBOLS: Final = 8
+_FEW_SYMBOLS: Final = 2
+
+
+def _as_venues(ctx: click.Context, param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the venues of these names, ``all`` being one."""
+    from candleactors.demo.plan import VENUES
+    from candleactors.sim import RULES
+
+    for name in names:
+        if name != "all" and name not in RULES:
+            raise click.BadParameter(f'"{name}" cannot be simulated; there are all, {", ".join(sorted(RULES))}')
+    return tuple(RULES) if "all" in names else tuple(dict.fromkeys(names)) or VENUES
 
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(1, 7 * 86400), help="End by itself after so long.")
 @click.option("--chaos", is_flag=True, help="Let connections break, fall silent and lag, and REST stumble.")
 @click.option("--seed", type=click.IntRange(0, 1 << 31), default=7, show_default=True, help="Of market and faults.")
-@click.option("--symbols", type=click.IntRange(1, 200), default=8, show_default=True, help="Symbols of each venue.")
+@click.option(
+    "--venue",
+    "names",
+    multiple=True,
+    callback=_as_venues,
+    help="A venue to simulate, or all; may be repeated. [default: binance-spot and binance-usdm]",
+)
+@click.option(
+    "--symbols",
+    type=click.IntRange(1, 200),
+    help=f"Symbols of each venue. [default: {_SYMBOLS}, with more than two venues {_FEW_SYMBOLS}]",
+)
 @click.option("--store", type=click.Path(path_type=Path), help="Keep the candles, in this new file.")
 @click.option(
     "--json", "as_json", is_flag=True, help=f"Print one JSON object at the end; after {_JSON_S:g} s by default."
@@ -34,16 +58,17 @@ def demo(
     seconds: float | None,
     chaos: bool,
     seed: int,
-    symbols: int,
+    names: tuple[str, ...],
+    symbols: int | None,
     store: Path | None,
     as_json: bool,
     verbose: bool,
 ) -> int:
     """Watch simulated markets live: no network, no configuration.
 
-    Two simulated venues, Binance spot and USD-M futures, listen on loopback sockets. The same feed that "candleactors
-    run" starts connects to them over WebSocket and HTTP and stores closed candles in SQLite. Ctrl-C stops it in
-    order; again, if it still waits for repairs, at once.
+    Simulated venues, Binance's spot market and USD-M futures unless told otherwise, listen on loopback sockets. The
+    same feed that "candleactors run" starts connects to them over WebSocket and HTTP and stores closed candles in
+    SQLite. Ctrl-C stops it in order; again, if it still waits for repairs, at once.
 
     A judge compares every candle delivered with the market's own: none may be lost, delivered twice, out of order or
     different in a single digit. If one is, the exit status is 1.
@@ -51,6 +76,7 @@ def demo(
     \b
       candleactors demo                             watch it
       candleactors demo --chaos                     watch it survive
+      candleactors demo --venue all                 every venue at once
       candleactors demo --chaos --seconds 20 --json for scripts
       candleactors demo --store demo.sqlite         keep the candles, then look at them:
       candleactors history BTCUSDT 1s --venue binance-spot --store demo.sqlite
@@ -73,7 +99,9 @@ def demo(
 
     if as_json and seconds is None:
         seconds = _JSON_S
-    options = Options(seconds=seconds, seed=seed, symbols=symbols, chaos=chaos, store=store)
+    if symbols is None:
+        symbols = _FEW_SYMBOLS if len(names) > 2 else _SYMBOLS
+    options = Options(seconds=seconds, seed=seed, symbols=symbols, chaos=chaos, store=store, venues=names)
     level = "info" if verbose else "warning"
     console = get_console()
     if not as_json and console.is_terminal and not console.is_dumb_terminal:

@@ -8,23 +8,13 @@ from functools import partial
 import click
 import trio
 
-from candleactors.sim import (
-    ASTER_RULES,
-    SPOT_RULES,
-    USDM_RULES,
-    FaultScript,
-    Market,
-    Rules,
-    Simulator,
-    chaos,
-    default_symbols,
-)
+from candleactors.sim import RULES, FaultScript, Market, Rules, Simulator, chaos, default_symbols
 from candleactors.sim.server import is_loopback
 
 _VENUES = {
-    **{rules.name: (rules,) for rules in (SPOT_RULES, USDM_RULES, ASTER_RULES)},
-    "both": (SPOT_RULES, USDM_RULES),
-    "all": (SPOT_RULES, USDM_RULES, ASTER_RULES),
+    **{name: (rules,) for name, rules in RULES.items()},
+    "both": (RULES["binance-spot"], RULES["binance-usdm"]),
+    "all": tuple(RULES.values()),
 }
 
 
@@ -63,10 +53,10 @@ def sim(
     intensity: float,
     allow_remote: bool,
 ) -> None:
-    """Simulate Binance and Aster on this machine until Ctrl-C; by default both markets of Binance.
+    """Simulate venues on this machine until Ctrl-C; by default both markets of Binance.
 
-    A seeded market makes trades; klines of every interval are built from them and served over WebSocket and REST with
-    the venue's formats, limits and close codes. Point any Binance client at the URLs printed, one a line:
+    A seeded market makes trades; candles of every timeframe are built from them and served over WebSocket and REST with
+    the venue's formats, limits and close codes. Point any client of the venue at the URLs printed, one a line:
 
     \b
       binance-spot websocket ws://127.0.0.1:9443
@@ -75,8 +65,9 @@ def sim(
       binance-usdm rest http://127.0.0.1:9444
 
     \b
-    Streams live under /ws and /stream, those of Binance's futures under /market/ws and /market/stream, REST under
-    /api/v3 (spot) and /fapi/v1 (futures). Try:
+    Paths are the venue's: Binance's streams live under /ws and /stream, those of its futures under /market/ws and
+    /market/stream, REST under /api/v3 (spot) and /fapi/v1 (futures); Bybit's under /v5, OKX's under /ws/v5 and /api/v5,
+    Bitfinex's under /ws/2 and /v2. Try:
       curl 'http://127.0.0.1:9443/api/v3/klines?symbol=BTCUSDT&interval=1m&limit=3'
     """
     if not (allow_remote or is_loopback(host)):

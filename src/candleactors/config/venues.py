@@ -12,7 +12,7 @@ from candleactors.settings import Settings, VenueSettings
 from candleactors.validators import quoted
 from candleactors.venues.base import Codec, VenueRules
 from candleactors.venues.sources import source_of
-from candleactors.venues.unified import is_unified
+from candleactors.venues.unified import check_unified, is_unified
 
 _SEPARATORS: Final = str.maketrans("", "", "/-_:. ")
 
@@ -71,12 +71,13 @@ def _nearest_timeframe(wanted: Timeframe, native: Iterable[Timeframe]) -> Timefr
 def _check_symbols(codec: Codec, venue: VenueSettings, key: str) -> None:
     key = f"{key}.symbols"
     for index, symbol in enumerate(venue.symbols):
-        if is_unified(symbol):
-            continue  # what the venue calls it is known from its list only
         try:
+            if is_unified(symbol):  # what the venue calls it is known from its list only
+                check_unified(symbol)
+                continue
             codec.stream_name(Stream(codec.rules.venue, symbol, codec.rules.timeframes[0]))
         except InvalidSymbol as error:
-            near = _nearest_symbol(codec, symbol) or error.nearest
+            near = error.nearest if is_unified(symbol) else _nearest_symbol(codec, symbol) or error.nearest
             raise InvalidSymbol(error.problem, key=f"{key}[{index}]", nearest=near) from None
     _check_twice(venue.symbols, key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +18,10 @@ from candleactors.settings import (
     SupervisionSettings,
     VenueSettings,
 )
-from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, FaultScript, Rules, SymbolSpec, chaos
+from candleactors.sim import SPOT_RULES, USDM_RULES, Fault, FaultKind, FaultScript, Rules, chaos
 
-VENUES: Final = (SPOT_RULES, USDM_RULES)
+VENUES: Final = (SPOT_RULES.name, USDM_RULES.name)
+"""Watched unless the user says otherwise."""
 TIMEFRAMES: Final = tuple(map(Timeframe, ("1s", "1m", "5m", "15m", "1h")))
 MARKET_HISTORY_MS: Final = 12 * HOUR_MS
 FIRST_HOUR_MS: Final = 8_000
@@ -38,6 +39,7 @@ class Options:
     seed: int = 7
     symbols: int = 8
     chaos: bool = False
+    venues: tuple[str, ...] = VENUES
     store: Path | None = None
 
 
@@ -49,9 +51,8 @@ class Endpoint:
     rest: str
 
 
-def streams(rules: Rules, specs: Mapping[str, SymbolSpec]) -> tuple[Stream, ...]:
-    """Return the streams to watch on a venue: every symbol it has in every one of `TIMEFRAMES` it has."""
-    symbols = [symbol for symbol, spec in specs.items() if rules.serves(spec)]
+def streams(rules: Rules, symbols: Iterable[str]) -> tuple[Stream, ...]:
+    """Return the streams to watch on a venue: each of its `symbols` in every one of `TIMEFRAMES` it has."""
     frames = [timeframe for timeframe in TIMEFRAMES if timeframe in rules.timeframes]
     return tuple(Stream(rules.name, symbol, timeframe) for symbol in symbols for timeframe in frames)
 

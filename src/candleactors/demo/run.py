@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import trio
 from attrs import define, field
 
+from candleactors import venues
 from candleactors.actors.status import FeedStatus
 from candleactors.actors.subscription import Subscription
 from candleactors.demo import plan
@@ -32,7 +33,7 @@ from candleactors.stores.base import Store
 from candleactors.transport.clock import Clock, SystemClock
 
 SETTLE_S: Final = 15.0
-"""Most seconds to wait at the end for what is still under repair."""
+"""Most seconds to wait at the end for what is still under repair, more where a venue says less of its closes."""
 _LOOK_EVERY_S: Final = 0.25
 _IN_TIME_MS: Final = 1_000
 """What is later than so long, after its interval was over, counts as awaited while the run goes on."""
@@ -193,7 +194,7 @@ async def _endure(demo: Demo) -> None:
         nursery.start_soon(_look_on, demo)
         if demo.options.chaos:
             for index, simulator in enumerate(demo.world.simulators.values()):
-                nursery.start_soon(_break, demo, simulator, demo.options.seed * len(plan.VENUES) + index)
+                nursery.start_soon(_break, demo, simulator, demo.options.seed * len(demo.options.venues) + index)
         with trio.move_on_after(math.inf if demo.options.seconds is None else demo.options.seconds):
             await demo.stop.asked.wait()
         nursery.cancel_scope.cancel()
@@ -223,7 +224,8 @@ async def _break(demo: Demo, simulator: Simulator, seed: int) -> None:
 async def _settle(demo: Demo, horizon_ms: int) -> None:
     """Wait until everything that was over at `horizon_ms` has come, or for long enough."""
     demo.phase = Phase.SETTLING
-    with trio.move_on_after(SETTLE_S):
+    lags_s = [venues.codec(name).rules.close_lag_s for name in demo.options.venues]
+    with trio.move_on_after(SETTLE_S + max(lags_s)):
         while not demo.stop.hurried.is_set():
             demo.verdict = demo.judge.verdict(horizon_ms, demo.world.time.now_ms())
             if demo.verdict.settled:

@@ -62,6 +62,7 @@ class Camera:
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
         self._names = {stream: venues.codec(stream.venue).stream_name(stream) for stream in demo.world.streams}
+        self._lags_ms = {name: round(venues.codec(name).rules.close_lag_s * 1000) for name in demo.options.venues}
         self._seen: deque[tuple[float, int]] = deque()
 
     def take(self) -> Snapshot:
@@ -111,7 +112,7 @@ class Camera:
             elif last is None:
                 state = "waiting"
             else:
-                due_ms = stream.timeframe.next_open(last.next_open_time_ms)
+                due_ms = stream.timeframe.next_open(last.next_open_time_ms) + self._lags_ms[stream.venue]
                 state = "late" if venue_ms > due_ms + _LATE_MS else "live"
             age_s = None if last is None else max(0, venue_ms - last.next_open_time_ms) / 1000
             found.append(StreamLine(stream, last, tuple(line.closes), age_s, state))

@@ -11,7 +11,7 @@ from attrs import frozen
 from candleactors.demo import plan
 from candleactors.demo.plan import Endpoint, Options
 from candleactors.model import HOUR_MS, Stream
-from candleactors.sim import Market, Simulator, TruthCandle, default_symbols
+from candleactors.sim import RULES, Market, Simulator, TruthCandle, default_symbols
 from candleactors.transport.network import MemoryNetwork
 
 
@@ -52,8 +52,9 @@ async def open_world(options: Options, wall_ms: int, *, in_memory: bool = False)
         # Time must not pass while the markets come into being, or the first hour would end before anybody watches.
         hour_ms = (wall_ms + HOUR_MS // 2) // HOUR_MS * HOUR_MS
         start_ms = hour_ms - plan.FIRST_HOUR_MS
+        chosen = [RULES[name] for name in options.venues]
         markets = {}
-        for index, rules in enumerate(plan.VENUES):
+        for index, rules in enumerate(chosen):
             market = Market(
                 options.seed + index,
                 start_ms,
@@ -67,7 +68,7 @@ async def open_world(options: Options, wall_ms: int, *, in_memory: bool = False)
         network = MemoryNetwork(nursery) if in_memory else None
         simulators, endpoints = {}, {}
         streams: list[Stream] = []
-        for index, rules in enumerate(plan.VENUES):
+        for index, rules in enumerate(chosen):
             simulator = Simulator(markets[rules.name], rules, time.now_ms, seed=options.seed + index)
             await nursery.start(simulator.run)
             place = rules.name
@@ -78,6 +79,6 @@ async def open_world(options: Options, wall_ms: int, *, in_memory: bool = False)
                 place = f"{host}:{port}"
             simulators[rules.name] = simulator
             endpoints[rules.name] = Endpoint(f"ws://{place}", f"http://{place}")
-            streams += plan.streams(rules, simulator.market.specs)
+            streams += plan.streams(rules, simulator.dialect.symbols)
         yield World(time, simulators, endpoints, tuple(streams), network)
         nursery.cancel_scope.cancel()

@@ -7,10 +7,15 @@ nothing is guessed from the letters of a name.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from candleactors.errors import InvalidSymbol, excerpt
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CURRENCY: Final = r"[^/:\s]{1,64}"
+_SHAPE: Final = re.compile(rf"{_CURRENCY}/{_CURRENCY}(?::{_CURRENCY})?")
 
 
 def unified(base: str, quote: str, settle: str | None = None, delivery: str | None = None) -> str:
@@ -27,6 +32,14 @@ def yymmdd(at_ms: int) -> str:
         return (_EPOCH + timedelta(milliseconds=at_ms)).strftime("%y%m%d")
     except OverflowError:
         raise ValueError("a day beyond the calendar") from None
+
+
+def check_unified(symbol: str) -> None:
+    """Raise `InvalidSymbol` for what nobody could have meant as a unified symbol, whatever a venue lists."""
+    if _SHAPE.fullmatch(symbol) is None:
+        raise InvalidSymbol(f'"{excerpt(symbol, 64)}" is not a symbol', nearest="BTC/USDT")
+    if symbol != symbol.upper():
+        raise InvalidSymbol(f'"{symbol}" is not a symbol', nearest=symbol.upper())
 
 
 def is_unified(symbol: str) -> bool:
