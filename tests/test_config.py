@@ -171,7 +171,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
                 f'config.toml: venues.binance-spot.symbols[0]: "{symbol}" is not a symbol of Binance Spot;'
                 ' did you mean "BTCUSDT"?',
             )
-            for symbol in ("BTC/USDT", "BTC-USDT", "btc-usdt", "btcusdt", " BTCUSDT", "BTC:USDT")
+            for symbol in ("BTC-USDT", "btc-usdt", "btcusdt", " BTCUSDT", "BTC:USDT")
         ),
         (
             '[venues.binance-spot]\nsymbols = "BTCUSDT"',
@@ -187,7 +187,8 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ),
         (
             "[venues.kraken]\n",
-            'config.toml: venues.kraken: "kraken" is not a venue; there are aster, binance-spot, binance-usdm',
+            'config.toml: venues.kraken: "kraken" is not a venue; there are aster, binance-spot, binance-usdm, bitfinex,'
+            " bybit-linear, bybit-spot, okx",
         ),
         ("venues = []", "config.toml: venues: [] is not a table"),
         ("[venues]\nbinance-spot = 1", "config.toml: venues.binance-spot: 1 is not a table"),
@@ -361,8 +362,8 @@ def test_variables_override_the_file(tmp_path: Path) -> None:
         (
             "CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS",
             "BTCUSDT,eth/usdt",
-            'CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS: venues.binance-spot.symbols[1]: "eth/usdt" is not a symbol of'
-            ' Binance Spot; did you mean "ETHUSDT"?',
+            'CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS: venues.binance-spot.symbols[1]: "eth/usdt" is not a symbol;'
+            ' did you mean "ETH/USDT"?',
         ),
         (
             "CANDLEACTORS_HEALTH__STALE",

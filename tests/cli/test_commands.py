@@ -113,7 +113,8 @@ def test_check_reports_a_mistake_in_one_line(candleactors: Shell, config: Path) 
     outcome = candleactors("check", "feed.toml")
     assert (outcome.status, outcome.out) == (2, "")
     assert outcome.err == (
-        'candleactors: feed.toml: venues.binance-spot.symbols[1]: "eth/usdt" is not a symbol; did you mean "ETH/USDT"?\n'
+        'candleactors: feed.toml: venues.binance-spot.symbols[1]: "eth/usdt" is not a symbol;'
+        ' did you mean "ETH/USDT"?\n'
     )
 
 
