@@ -370,6 +370,9 @@ class TestCheckAnswer:
             check(429, b"slow down", retry_after="7")
         assert (caught.value.status, caught.value.retry_after_s) == (429, 7.0)
         with pytest.raises(RateLimited) as caught:
+            check(418, b"")
+        assert (caught.value.status, caught.value.retry_after_s) == (418, None)
+        with pytest.raises(RateLimited) as caught:
             check(200, refusal(10018, "Exceeded the IP Rate Limit."))
         assert (caught.value.status, caught.value.retry_after_s) == (403, 600.0)
 

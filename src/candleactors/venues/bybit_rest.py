@@ -225,8 +225,8 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
     message = excerpt(error.ret_msg if error else "")
     if status == 403 or (error and error.ret_code == _ADDRESS_TOO_MANY):
         raise RateLimited(403, max(_BAN_S, retry_after_s(headers) or 0.0), message)
-    if status == 429 or (error and error.ret_code in _TOO_MANY):
-        raise RateLimited(429, _wait_s(headers, error), message)
+    if status in (418, 429) or (error and error.ret_code in _TOO_MANY):
+        raise RateLimited(418 if status == 418 else 429, _wait_s(headers, error), message)
     if error is None or error.ret_code == 0 or error.ret_code in _FAILED or status >= 500:
         raise RequestFailed(f"answered with {status}{f': {message}' if message else ''}", status=status)
     if error.ret_code == _PARAMETERS and "symbol" in error.ret_msg.lower():
