@@ -435,6 +435,18 @@ class TestCloses:
         assert (opened(decoded).open_time_ms, opened(decoded).close) == (next_ms, Decimal(2))
         assert decoded.open[NAME].event_time_ms == next_ms + 300
 
+    def test_a_candle_that_closes_twice_at_once_is_told_as_it_was_last(self) -> None:
+        next_ms = OPEN_MS + MINUTE_MS
+        frames = [
+            frame(row()),
+            frame(row(next_ms), next_ms + 5_000),
+            frame(row(values="7399.9,7379.7,7399.9,7371.8,42"), next_ms + 5_000),
+        ]
+        assert self.closed(decode(*frames)) == [(0, Source.WS, "7379.7 42")]
+        on = session()
+        one_by_one = [said for raw in frames for said in self.closed(decode(raw, on=on))]
+        assert one_by_one == [(0, Source.WS, "7379.7 41.63633658"), (0, Source.WS, "7379.7 42")]
+
     def test_what_is_not_listened_to_begins_anew(self) -> None:
         on = session()
         decode(frame(row()), on=on)

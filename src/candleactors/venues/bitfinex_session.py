@@ -68,8 +68,9 @@ class BitfinexSession:
     def decode(self, frames: Sequence[bytes], streams: Mapping[str, Stream], received_ms: int) -> Decoded:
         """Return what `frames` say about `streams`; never raises, see `candleactors.venues.base.Session.decode`.
 
-        Prices of forming candles are checked by `to_candle`, and once they close: one that is conflated away costs no
-        more than its place.
+        Of a candle that closes more than once, only the last version is among the closed ones, in the place of the
+        first. Prices of forming candles are checked by `to_candle`, and once they close: one that is conflated away
+        costs no more than its place.
         """
         decoded = Decoded(messages=len(frames))
         for frame in frames:
@@ -92,6 +93,11 @@ class BitfinexSession:
                 decoded.rejected.append(MalformedMessage("nested too deeply", frame))
             except ValueError as error:
                 decoded.rejected.append(MalformedMessage(excerpt(str(error)), frame))
+        if len(decoded.closed) > 1:
+            # The row that closes a candle late and the previous one, once more, arrive together: the latter counts.
+            last = {(name, candle.open_time_ms): candle for name, candle in decoded.closed}
+            if len(last) < len(decoded.closed):
+                decoded.closed = [(name, candle) for (name, _), candle in last.items()]
         return decoded
 
     def _decode_other(self, frame: bytes, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:
