@@ -24,6 +24,8 @@ CLOSED: Final = (
     b'"low":"35999.0","close":"36002.25","volume":"3.70","trades":41},"final":true}'
 )
 OPEN: Final = CLOSED.replace(b"true", b"false").replace(b"1700000160004", b"1700000107000")
+LATER: Final = CLOSED.replace(b"3.70", b"0.25").replace(b"1700000100000", b"1700000160000")
+LATER_OPEN: Final = LATER.replace(b"true", b"false").replace(b"1700000160004", b"1700000167000")
 OTHER: Final = (
     b'{"channel":"ETH-USD@5m","sent":1700000107000,"candle":{"at":1700000100000,"open":"1990","high":"1991.5",'
     b'"low":"1989","close":"1990.5","volume":"12.5","trades":7},"final":false}'
@@ -31,7 +33,8 @@ OTHER: Final = (
 ROWS: Final = (
     b'{"candles":[{"at":1700000100000,"open":"36001.5","high":"36010.0","low":"35999.0","close":"36002.25",'
     b'"volume":"3.70","trades":41},{"at":1700000220000,"open":"36003","high":"36003","low":"36001","close":"36002",'
-    b'"volume":"0.5","trades":2}]}'
+    b'"volume":"0.5","trades":2},{"at":1700000280000,"open":"36002","high":"36004","low":"36002","close":"36004",'
+    b'"volume":"1.25","trades":3}]}'
 )
 
 
@@ -42,6 +45,8 @@ class TestToyExchange(VenueConformance):
     samples = (
         Sample(CLOSED, [candle(BTC, NOON_MS, PRICES, "3.70", trades=41)]),
         Sample(OPEN, [candle(BTC, NOON_MS, PRICES, "3.70", trades=41, closed=False)]),
+        Sample(LATER, [candle(BTC, NOON_MS + 60_000, PRICES, "0.25", trades=41)]),
+        Sample(LATER_OPEN, [candle(BTC, NOON_MS + 60_000, PRICES, "0.25", trades=41, closed=False)]),
         Sample(OTHER, [candle(ETH, NOON_MS, ("1990", "1991.5", "1989", "1990.5"), "12.5", trades=7, closed=False)]),
         Sample(b'{"pong":1700000107000}', []),
     )
@@ -54,9 +59,10 @@ class TestToyExchange(VenueConformance):
             ROWS,
             [
                 candle(BTC, NOON_MS, PRICES, "3.70", trades=41),
-                candle(BTC, 1_700_000_220_000, ("36003", "36003", "36001", "36002"), "0.5", trades=2, closed=False),
+                candle(BTC, 1_700_000_220_000, ("36003", "36003", "36001", "36002"), "0.5", trades=2),
+                candle(BTC, 1_700_000_280_000, ("36002", "36004", "36002", "36004"), "1.25", trades=3, closed=False),
             ],
-            now_ms=1_700_000_279_999,
+            now_ms=1_700_000_339_999,
         ),
     )
     clocks = (Clock(b'{"now":1700000107123}', 1_700_000_107_123),)

@@ -28,6 +28,8 @@ from candleactors.venues.candles import EARLIEST_MS, LATEST_MS
 
 _ALLOWED: Final = (RateLimited, RequestFailed, InvalidSymbol, VenueError)
 _MORE_DIGITS: Final = "000000000000000000001"
+_NOWHERE: Final = "31415926535897"
+"""A number that stands in no sample."""
 _LATE_MS: Final = LATEST_MS + 1
 
 
@@ -54,7 +56,7 @@ class AnswersConformance(Subject):
             start_ms = frame.floor(now_ms - 40 * frame.nominal_ms)
             seen: dict[object, str] = {}
             for start in (None, start_ms, frame.next_open(start_ms)):
-                for end in (None, now_ms):
+                for end in (None, start_ms if start is None else start):
                     for limit in (1, 2, rules.klines_limit):
                         for known in (None, now_ms):
                             request = codec.klines(stream, start, end, limit, known)
@@ -216,6 +218,9 @@ class AnswersConformance(Subject):
                 f"{refusal.status} {shown(refusal.body)} means {refusal.error.__name__} and became {error!r}",
                 Codec.check_answer,
             )
+
+    def test_statuses_that_say_enough(self) -> None:
+        codec = self.new_codec()
         for status, wanted in ((429, RateLimited), (418, RateLimited), (500, RequestFailed), (503, RequestFailed)):
             for body in (b"", b"<html>"):
                 error = _refused(codec, status, {}, body)
@@ -322,9 +327,10 @@ def _broken(rows: Rows) -> Iterator[tuple[str, bytes]]:
         first, second = str(earlier.open_time_ms), str(later.open_time_ms)
         if tokens(body, first) == tokens(body, second) == 1:
             yield "a row twice", rewritten(body, second, first)
-            swapped = rewritten(rewritten(rewritten(body, first, "1"), second, first), "1", second)
-            if not tokens(body, "1"):
-                yield "two rows in the wrong order", swapped
+            # Two rows alone would only be in the opposite order, in which some venues answer.
+            if len(candles) > 2 and not tokens(body, _NOWHERE):
+                swapped = rewritten(rewritten(rewritten(body, first, _NOWHERE), second, first), _NOWHERE, second)
+                yield "two of its rows in the wrong order", swapped
 
 
 def _check_request(request: object, rules: VenueRules, stated: Any) -> None:

@@ -138,7 +138,7 @@ class LiveConformance(Subject):
         if self.simulator is None:
             pytest.skip("no simulator is given")
 
-        async def main() -> None:
+        async def main() -> AssertionError | None:
             with _registered(codec):
                 async with self._life(codec) as life:
                     simulator = life.simulator
@@ -158,9 +158,16 @@ class LiveConformance(Subject):
                     await trio.sleep(_SETTLED_S + lag_s)
                     for event in life.heard:
                         judge.take(event)
-                    self._check_life(codec, judge, life, over_ms)
+                    # Raised once everything has ended: nurseries would wrap it in groups.
+                    try:
+                        self._check_life(codec, judge, life, over_ms)
+                    except AssertionError as error:
+                        return error
+            return None
 
-        run_virtual(main, _SEED)
+        problem = run_virtual(main, _SEED)
+        if problem is not None:
+            raise problem
 
     def _check_life(self, codec: Codec, judge: Judge, life: Life, over_ms: int) -> None:
         rules, simulator = codec.rules, life.simulator
@@ -179,8 +186,8 @@ class LiveConformance(Subject):
         violations = dict(simulator.counters.violations)
         if violations:
             broken(f"{says}: the venue's limits were broken: {violations}", VenueRules)
-        over_rest = [event for event in life.heard if isinstance(event, Candle) and event.closed]
-        self._check_sources(rules, simulator, over_rest)
+        closed = [event for event in life.heard if isinstance(event, Candle) and event.closed]
+        self._check_sources(rules, simulator, closed)
 
     def _check_sources(self, rules: VenueRules, simulator: Simulator, closed: Sequence[Candle]) -> None:
         sources = {candle.source for candle in closed}
@@ -188,7 +195,7 @@ class LiveConformance(Subject):
         watched = [candle for candle in closed if candle.open_time_ms > _START_MS]
         if by_message is not None and not any(candle.source is by_message for candle in watched):
             broken(
-                f"no closed candle came over the WebSocket, only from {sorted(sources)}:"
+                f"no closed candle came over the WebSocket, only from {', '.join(sorted(sources))}:"
                 " `Session.decode` never closes one, or the subscriptions fail",
                 Closes,
             )

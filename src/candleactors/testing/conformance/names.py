@@ -12,7 +12,7 @@ from candleactors.testing.conformance.subject import Subject, fuzzing
 from candleactors.venues import unified
 from candleactors.venues.base import Codec
 
-_NEVER = ("", " ", "\n", "A\x00B", "A B", "\ud800", "A" * 10_000)
+_NEVER = ("", " ", "\n", "A\x00B", "A B", "A" * 10_000)
 
 
 class NamesConformance(Subject):
@@ -58,6 +58,13 @@ class NamesConformance(Subject):
             problem = self._name_or_refusal(codec, symbol)
             require(problem is None, f"{shown(symbol)} passes for a symbol: {shown(problem)}", Codec.stream_name)
 
+    def test_what_is_no_unicode_text_is_refused(self) -> None:
+        codec = self.new_codec()
+        for symbol in ("\ud800", *(f"{known}\udcff" for known in self.known_symbols()[:2])):
+            name = self._name_or_refusal(codec, symbol)
+            says = "a name goes into requests, which are UTF-8: half a surrogate pair can be no symbol"
+            require(name is None, f"{symbol!a} passes for a symbol, with the name {name!a}", Codec.stream_name, says)
+
     def test_any_text_is_a_symbol_or_refused(self) -> None:
         codec = self.new_codec()
         known = self.known_symbols()
@@ -90,7 +97,8 @@ class NamesConformance(Subject):
         try:
             return codec.stream_name(Stream(rules.venue, symbol, rules.timeframes[0]))
         except InvalidSymbol as error:
-            require(str(error).isprintable(), f"no error of one printable line: {shown(str(error))}", ConfigError)
+            is_line = len(str(error).splitlines()) == 1 and "\x00" not in str(error)
+            require(is_line, f"the error is not one line: {shown(str(error))}", ConfigError)
             if error.nearest is not None:
                 try:
                     codec.stream_name(Stream(rules.venue, error.nearest, rules.timeframes[0]))

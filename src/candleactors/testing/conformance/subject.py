@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from candleactors.testing.conformance.samples import (
     Rows,
     Sample,
     Tickers,
+    facts,
 )
 from candleactors.venues.base import Codec, Session
 
@@ -34,7 +36,7 @@ class Subject:
     codec: ClassVar[Callable[[], Codec]]
     """Returns the codec, as the entry point does."""
     samples: ClassVar[Sequence[Sample]]
-    """Frames and their candles: at least a closed and an open one."""
+    """Frames and their candles: at least two closed ones, and two open ones of one stream."""
     conversation: ClassVar[Sequence[bytes]] = ()
     """Frames that the venue sends before any candle, where candles make no sense without them."""
     symbols: ClassVar[Sequence[str]] = ()
@@ -104,13 +106,17 @@ class Subject:
         return [frame for frame in FOREIGN_TIMEFRAMES if frame not in codec.rules.timeframes]
 
     def test_samples_are_enough(self) -> None:
-        told = [one for sample in self.samples for one in sample.candles]
-        says = "set to at least one sample with a closed candle and one with an open candle"
-        require(any(one.closed for one in told), "no sample has a closed candle", Sample, says)
-        require(any(not one.closed for one in told), "no sample has an open candle", Sample, says)
+        told = [facts(one) for sample in self.samples for one in sample.candles]
+        closed = {one for one in told if one[3]}
+        says = "a suite needs two closed candles, and two open ones of one stream, to tell their order"
+        require(len(closed) > 1, "no sample has two different closed candles", Sample, says)
+        opened = Counter(one[0] for one in {one for one in told if not one[3]})
+        require(max(opened.values(), default=0) > 1, "no two open candles of one stream differ", Sample, says)
         venue = self.new_codec().rules.venue
         require(
-            all(one.venue == venue for one in told), f"a sample's candle is not of \"{venue}\", the codec's", Sample
+            all(stream.venue == venue for stream in self.streams),
+            f"a sample's candle is not of \"{venue}\", the codec's",
+            Sample,
         )
 
 

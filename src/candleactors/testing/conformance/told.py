@@ -32,6 +32,16 @@ class Told:
     messages: int
 
     @property
+    def newest(self) -> dict[str, Candle | str]:
+        """The open candles that are later than the closed ones of their stream; the others say nothing new."""
+        last = {name: candle.open_time_ms for name, candle in self.closed}
+        return {
+            name: candle
+            for name, candle in self.open.items()
+            if isinstance(candle, str) or candle.open_time_ms > last.get(name, -1)
+        }
+
+    @property
     def nothing(self) -> bool:
         """Whether no candle came of it."""
         return not (self.open or self.closed)
@@ -73,10 +83,16 @@ def check_decoded(decoded: Decoded, frames: int, watched: Mapping[str, Stream], 
                 "return what `frames` say about `streams`; names not subscribed are counted in `Decoded.ignored`",
             )
     for name, candle in decoded.closed:
-        check_candle(candle, watched[name], rules, Source.WS, Session.decode)
+        check_candle(candle, watched[name], rules, _source(candle, rules), Session.decode)
         require(candle.closed, f"an open candle among the closed ones: {shown(candle)}", Session.decode)
     for name, wire in decoded.open.items():
         _check_open(wire, watched[name], rules)
+
+
+def _source(candle: object, rules: VenueRules) -> Source:
+    """Return where a closed candle has to come from: a session that infers may know that an interval had no trades."""
+    is_filled = isinstance(candle, Candle) and candle.source is Source.FILLED and candle.volume == 0
+    return Source.FILLED if is_filled and rules.skips_empty else Source.WS
 
 
 def check_candle(candle: object, stream: Stream, rules: VenueRules, source: Source, stated: Any) -> None:
@@ -98,6 +114,8 @@ def check_candle(candle: object, stream: Stream, rules: VenueRules, source: Sour
     for name in ("open", "high", "low", "close", *_AMOUNTS):
         value = getattr(candle, name)
         kind = int if name == "trades" else Decimal
+        if value is None and source is Source.FILLED and name != "volume":
+            continue
         if name in _AMOUNTS and name not in rules.gives:
             says = "`gives`: the amounts of a candle that the venue gives; the others are `None`"
             require(value is None, f"{name} is {value!r} and not in `VenueRules.gives`", VenueRules, says)
