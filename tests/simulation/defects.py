@@ -130,9 +130,9 @@ def _forming_row_trusted() -> Iterator[None]:
 def _duplicate_taken_for_correction() -> Iterator[None]:
     def make(reconsider: Any) -> Any:
         def gullible(self: Continuity, candle: Candle, now_s: float, events: list[Any], lagging: Any = None) -> None:
-            known = self._remembered.get(candle.open_time_ms)
+            known = self._delivered.told.get(candle.open_time_ms)
             if lagging is None and known is not None:
-                self._revise(candle.replace(revision=known[1] + 1), events)
+                self._revise(candle, events)
             else:
                 reconsider(self, candle, now_s, events, lagging)
 

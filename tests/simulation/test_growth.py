@@ -9,8 +9,8 @@ from unittest.mock import patch
 import pytest
 from attrs import evolve
 
-from candleactors.core.continuity import Continuity
-from candleactors.model import Timeframe
+from candleactors.core.delivered import Delivered, Told, fingerprint
+from candleactors.model import Candle, Timeframe
 from candleactors.settings import VenueSettings
 from candleactors.simulation import Plan, Scale, draw, run
 from candleactors.simulation.growth import reachable
@@ -41,10 +41,10 @@ def quiet() -> Plan:
 def everything_remembered() -> Iterator[None]:
     """Forget nothing of what was delivered."""
 
-    def note(self: Continuity, open_ms: int, fingerprint: int, revision: int) -> None:
-        self._remembered[open_ms] = (fingerprint, revision)
+    def note(self: Delivered, candle: Candle) -> None:
+        self._told[candle.open_time_ms] = Told(fingerprint(candle), candle.revision, False)
 
-    with patch.object(Continuity, "_note", note):
+    with patch.object(Delivered, "_note", note):
         yield
 
 

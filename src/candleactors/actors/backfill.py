@@ -15,7 +15,7 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Fetched, FetchFailed, Open, Opened, Read, Reading, SequencerMessage, Wish
 from candleactors.actors.rest import VenueRest
 from candleactors.core.backoff import Backoff
-from candleactors.core.continuity import remembered
+from candleactors.core.delivered import remembered
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.errors import (
     CandleactorsError,

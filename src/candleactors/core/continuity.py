@@ -5,8 +5,8 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 
 - Closed candles are delivered in open-time order. One that opens later than the next expected is held until the
   hole before it is filled, found to be the venue's own (a later row exists, this one does not), or past its deadline.
-- A closed candle that contradicts one already delivered is not believed on sight, since messages are re-sent and
-  REST replicas lag: it becomes a *doubt*, and the correction goes out once REST has confirmed it.
+- A closed candle that contradicts one already delivered goes out as a correction once REST has confirmed it, see
+  `candleactors.core.delivered`.
 - A candle that is overdue is asked for over REST, so a mute socket delays candles but does not lose them.
 - Where a venue has no candle for an interval without trades, one is filled in, flat at the last close, as soon as a
   later row, or the time that has passed, proves that there is none. What was filled or inferred is compared with REST
@@ -15,26 +15,22 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from decimal import Decimal
 
 from attrs import define, frozen
 
+from candleactors.core.answer import Answer
+from candleactors.core.comparisons import Comparisons
+from candleactors.core.delivered import Delivered, Told, Verdict, remembered
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.filling import flat_candle
 from candleactors.core.passed_over import PassedOver
-from candleactors.model import HOUR_MS, Candle, Event, Gap, GapReason, Revision, Stream, Timeframe
+from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, Stream
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
 _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restarted
-_REMEMBERED_MS = HOUR_MS
-_MIN_REMEMBERED = 4
-_MAX_REMEMBERED = 180
-_FIRST_VERIFY_S = 60.0
-_CONFIRM_S = 15.0
-_CONFIRM_EVERY_S = 120.0
-_MAX_FILLED = 10_000
+_MAX_FILLED = 10_000  # at one answer; a longer stretch without trades is a gap
 _LONGEST_SLEEP_S = 60.0
 
 
@@ -81,11 +77,11 @@ class ContinuityCounters:
 class Memory:
     """What a `Continuity` knows of what it delivered, for the one that follows the stream after it."""
 
-    candles: Mapping[int, tuple[int, int]]
-    """Fingerprints and revisions, by open time."""
+    candles: Mapping[int, Told]
+    """By open time."""
     gaps: tuple[Gap, ...]
     close: Decimal | None = None
-    """Of the last candle."""
+    """Of the last interval, where it is known."""
 
 
 class Continuity:
@@ -101,10 +97,9 @@ class Continuity:
         "_asked",
         "_asked_at_s",
         "_catching_up",
-        "_close",
-        "_compared_s",
+        "_comparisons",
+        "_delivered",
         "_doubt_at_s",
-        "_doubts",
         "_failures",
         "_gaps",
         "_held",
@@ -113,12 +108,9 @@ class Continuity:
         "_poll_at_s",
         "_polls",
         "_progress_s",
-        "_remember",
-        "_remembered",
         "_retry_at_s",
         "_rules",
         "_started",
-        "_verify_at_s",
         "counters",
         "expected_ms",
         "next_check_s",
@@ -156,27 +148,22 @@ class Continuity:
         self._newest = (0, 0.0)  # of the updates of the forming candle
         self._poll_at_s = now_s
         self._polls = 0
-        self._doubts: dict[int, int] = {}  # open time: fingerprint that contradicts what was delivered
-        self._remember = remembered(stream.timeframe)
-        known = {candle.open_time_ms: (_fingerprint(candle), candle.revision) for candle in recent}
-        if memory is not None:
-            known |= memory.candles
-        # Open time: fingerprint and revision of what was delivered.
-        self._remembered: dict[int, tuple[int, int]] = dict(sorted(known.items())[-self._remember :])
+        self._delivered = Delivered(stream, recent, None if memory is None else memory.candles)
         self._doubt_at_s = 0.0
-        self._close = recent[-1].close if recent else None
-        if memory is not None and memory.close is not None:
-            self._close = memory.close
+        if memory is not None:
+            self._delivered.close = memory.close
+        elif recent and not any(_hides(gap, recent[-1]) for gap in gaps):
+            self._delivered.close = recent[-1].close
         self._gaps = PassedOver(stream.timeframe, gaps if memory is None else memory.gaps, now_s)
-        self._catching_up = bool(
-            known
-        )  # nothing was compared with REST yet: a process may live too short for the timer
-        self._compared_s = -math.inf
-        self._verify_at_s: float | None = None
-        if rules.verify_interval_s is not None:
-            # What changed while nobody looked is looked for early: frequent restarts must not put it off for ever.
-            first_s = _FIRST_VERIFY_S if known else float("inf")
-            self._verify_at_s = now_s + min(self._verify_every_s(rules.verify_interval_s), first_s)
+        # Nothing was compared with REST yet, and a process may live too short for the timer: what changed while nobody
+        # looked is looked for early, so that frequent restarts do not put it off for ever.
+        known = len(self._delivered) > 0
+        self._catching_up = known
+        every_s = rules.verify_interval_s or None
+        if every_s is not None:
+            # Short candles are compared before they are forgotten.
+            every_s = min(every_s, 0.8 * remembered(stream.timeframe) * stream.timeframe.nominal_ms / 1000)
+        self._comparisons = Comparisons(every_s, now_s, early=known)
 
     @property
     def repairing(self) -> bool:
@@ -186,7 +173,7 @@ class Continuity:
     @property
     def memory(self) -> Memory:
         """What to give to whoever follows the stream after this."""
-        return Memory(dict(self._remembered), self._gaps.gaps(self.stream), self._close)
+        return Memory(self._delivered.told, self._gaps.gaps(self.stream), self._delivered.close)
 
     def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int, traded: float = 0.0) -> bool:
         """Take notice of a forming candle; return whether to deliver it: nothing before it is missing, and it is not
@@ -232,58 +219,41 @@ class Continuity:
         else:
             self._deliver(candle, events)
             self._flush(now_s, events)
+            self._polls, self._poll_at_s = 0, now_s
         if events and self._rules.confirms:
-            self._confirm_soon(now_s)
+            self._comparisons.inferred(now_s)
         return events
 
     def on_rows(self, fetch: Fetch, rows: list[Candle], now_s: float, venue_now_ms: int) -> list[Event]:
         """Return what the answer to `fetch` makes deliverable.
 
-        `rows` ascend; those whose interval was over by the venue's clock are marked closed. An answer holds every row
-        the venue has from its start on, up to the limit, without a start from its first row on: what it skips, the
-        venue does not have. The last row of a replica that lags may be unfinished although its time is over, so a row
-        is final once another follows it, or its interval has been over for long.
+        `rows` ascend; those whose interval was over by the venue's clock are marked closed. What they prove is said by
+        `candleactors.core.answer`.
         """
         self._answered(fetch)
         self._failures = 0
-        if fetch.start_ms is not None and fetch.start_ms <= min(self._remembered, default=0):
+        if fetch.start_ms is not None and fetch.start_ms <= (self._delivered.first_ms or 0):
             self._catching_up = False
         events: list[Event] = []
-        final_ms = venue_now_ms - round(self._rules.settle_s * 1000)
-        lagging_ms = venue_now_ms - round(self._rules.replica_lag_s * 1000)
-        closed = [row for row in rows if row.closed and row.close_time_ms < final_ms]
-        if closed and closed[-1] is rows[-1] and closed[-1].close_time_ms >= lagging_ms:
-            closed.pop()
+        rules = self._rules
+        answer = Answer.read(
+            fetch, rows, venue_now_ms, settle_s=rules.settle_s, lag_s=rules.replica_lag_s, windowed=rules.windowed
+        )
         before = self.expected_ms
-        if before is None:
-            closed = self._start(rows, closed)
-        expected = self.expected_ms
-        first_ms = fetch.start_ms if fetch.start_ms is not None else rows[0].open_time_ms if rows else None
-        covered = expected is not None and first_ms is not None and first_ms <= expected
-        for row in closed:
-            open_ms = row.open_time_ms
-            if open_ms < self._expected():
-                self._reconsider(row, now_s, events, lagging_ms)
-            elif covered:
-                if open_ms > self._expected() and open_ms > lagging_ms:
-                    break
-                self._skip_venue_gap(open_ms, row.received_ms, now_s, events)
-                self._deliver(self._held.pop(open_ms, row), events)
-                if events[-1] is not row:
-                    self._reconsider(row, now_s, events, lagging_ms)
-        if covered and rows and not rows[-1].closed and self._expected() < rows[-1].open_time_ms <= lagging_ms:
-            self._skip_venue_gap(rows[-1].open_time_ms, rows[-1].received_ms, now_s, events)
-        if covered:
-            self._skip_tail(fetch, rows, lagging_ms, venue_now_ms, now_s, events)
+        wanted = answer.final if before is not None else self._start(answer)
+        if self.expected_ms is not None:
+            self._take(answer, wanted, now_s, events)
         if fetch.urgency is Urgency.GAP and fetch.start_ms is not None:
             self._gaps.looked(fetch.start_ms, rows, now_s)
-        if fetch.urgency is Urgency.DOUBT:
-            self._doubt_at_s = now_s + self._rules.max_retry_s
+        if fetch.urgency is Urgency.DOUBT and fetch.start_ms is not None:
+            self._doubt_at_s = now_s + rules.max_retry_s
         self._flush(now_s, events)
         progress = self.expected_ms != before
-        self._polls = 0 if progress else self._polls + 1
-        if fetch.urgency <= Urgency.OVERDUE or progress:
-            self._poll_at_s = now_s if progress else now_s + self._poll_s()
+        if progress:
+            self._polls, self._poll_at_s = 0, now_s
+        elif fetch.urgency <= Urgency.OVERDUE:
+            self._polls += 1
+            self._poll_at_s = now_s + self._poll_s()
         self._progress_s = now_s if progress else self._progress_s
         self.next_check_s = now_s
         return events
@@ -291,8 +261,12 @@ class Continuity:
     def on_fetch_failed(self, fetch: Fetch, now_s: float) -> None:
         """Take notice that `fetch` got no answer; it is asked again after a growing wait."""
         self._answered(fetch)
-        self._failures += 1
         rules = self._rules
+        if fetch.urgency is Urgency.VERIFY:  # holds nothing up that is missing, and comes again in its time
+            if rules.confirms:
+                self._comparisons.inferred(now_s)
+            return
+        self._failures += 1
         # However often it failed, a hole gets another try or several before its deadline.
         longest_s = min(rules.max_retry_s, rules.deadline_s / 6)
         self._retry_at_s = now_s + min(rules.retry_s * 2 ** min(self._failures - 1, 10), longest_s)
@@ -342,31 +316,24 @@ class Continuity:
         overdue_ms = venue_now_ms - timeframe.next_open(expected)
         if overdue_ms >= rules.close_grace_s * 1000 and polling:
             return self._next(expected, overdue_ms // timeframe.nominal_ms + 3, Urgency.OVERDUE)
-        if self._doubts and now_s >= self._doubt_at_s:
-            return self._since(min(self._doubts), Urgency.DOUBT)
+        if (doubted_ms := self._delivered.doubted_ms) is not None and now_s >= self._doubt_at_s:
+            return self._since(doubted_ms, Urgency.DOUBT)
         if (gap := self._gaps.due(now_s)) is not None:
             return self._from(gap.first_ms, timeframe.count_between(gap.first_ms, gap.until_ms) + 2, Urgency.GAP)
-        if self._verify_at_s is not None and now_s >= self._verify_at_s and self._rules.verify_interval_s:
-            self._verify_at_s = now_s + self._verify_every_s(self._rules.verify_interval_s)
-            self._compared_s = now_s
-            if self._remembered:
-                return self._since(min(self._remembered), Urgency.VERIFY)
+        if now_s >= self._comparisons.due_s:
+            self._comparisons.made(now_s)
+            if (first_ms := self._delivered.first_ms) is not None:
+                return self._since(first_ms, Urgency.VERIFY)
         return None
 
     def _next(self, expected: int, rows: int, urgency: Urgency) -> Fetch:
         """Return the fetch of what comes next; the first one compares what was stored too, if one answer holds both."""
-        if self._catching_up and self._rules.verify_interval_s is not None:
-            first = min(self._remembered)
+        first = self._delivered.first_ms
+        if self._catching_up and first is not None and self._rules.verify_interval_s:
             more = self.stream.timeframe.count_between(first, expected)
             if rows + more <= self._rules.max_rows:
                 return self._from(first, rows + more, urgency)
         return self._from(expected, rows, urgency)
-
-    def _confirm_soon(self, now_s: float) -> None:
-        """Compare with REST before long, several candles at once, since each comparison is a request."""
-        if self._verify_at_s is not None:
-            soon_s = max(now_s + _CONFIRM_S, self._compared_s + _CONFIRM_EVERY_S)
-            self._verify_at_s = min(self._verify_at_s, soon_s)
 
     def _since(self, start_ms: int, urgency: Urgency) -> Fetch:
         return self._from(start_ms, self.stream.timeframe.count_between(start_ms, self._expected()) + 1, urgency)
@@ -387,15 +354,10 @@ class Continuity:
         due_ms = self.stream.timeframe.next_open(self.expected_ms) - venue_now_ms
         waits = [_LONGEST_SLEEP_S, max(due_ms / 1000 + self._rules.close_grace_s, self._poll_at_s - now_s)]
         waits.append(self._gaps.next_due_s() - now_s)
-        if self._doubts:
+        waits.append(self._comparisons.due_s - now_s)
+        if self._delivered.doubted_ms is not None:
             waits.append(self._doubt_at_s - now_s)
-        if self._verify_at_s is not None:
-            waits.append(self._verify_at_s - now_s)
         return max(min(waits), self._retry_at_s - now_s, 0.05)
-
-    def _verify_every_s(self, interval_s: float) -> float:
-        """The wait between two comparisons: short candles are compared before they are forgotten."""
-        return min(interval_s, 0.8 * self._remember * self.stream.timeframe.nominal_ms / 1000)
 
     @property
     def _waiting(self) -> bool:
@@ -433,10 +395,22 @@ class Continuity:
         if self._known_ms is None or open_ms > self._known_ms:
             self._known_ms = open_ms
 
-    def _start(self, rows: list[Candle], closed: list[Candle]) -> list[Candle]:
+    def _start(self, answer: Answer) -> list[Candle]:
         """Find the first candle to deliver in the answer to the very first fetch; return the history to deliver."""
-        history = closed[-self._rules.history :] if self._rules.history and not self._started else []
+        rows, closed, lagging_ms = answer.rows, answer.final, answer.lagging_ms
+        rules, timeframe = self._rules, self.stream.timeframe
+        wanted = 0 if self._started else rules.history
         self._started = True
+        history = closed[-wanted:] if wanted else []
+        if closed and rules.fills:
+            # There it is a number of intervals: as many rows of a quiet market may reach back for years.
+            history = [row for row in history if timeframe.count_between(row.open_time_ms, lagging_ms) <= wanted]
+            if len(history) < len(closed):
+                before = closed[len(closed) - len(history) - 1]
+                silent = timeframe.count_between(before.next_open_time_ms, lagging_ms)
+                self.expected_ms = timeframe.advance(before.next_open_time_ms, max(0, silent - wanted))
+                self._delivered.close = before.close
+                return history
         if history:
             self.expected_ms = history[0].open_time_ms
         elif closed:
@@ -447,14 +421,67 @@ class Continuity:
             self.expected_ms = min(self._held, default=self._known_ms)
         return history
 
+    # -- what an answer says ----------------------------------------------------------------------------------------
+
+    def _take(self, answer: Answer, rows: list[Candle], now_s: float, events: list[Event]) -> None:
+        """Compare final `rows` of an answer with what was delivered; deliver those that are next, and fill between.
+
+        What is left when one answer has filled much is asked for again.
+        """
+        first_ms, lagging_ms, received_ms = answer.first_ms, answer.lagging_ms, answer.received_ms
+        if first_ms is None:
+            return
+        covered = answer.covers(self._expected())
+        silent_ms = answer.silent_until_ms(self._expected(), fills=self._rules.fills)
+        if self._rules.fills and self._delivered.close is None:
+            before = answer.row_before(self._expected(), silent_ms)
+            self._delivered.close = before.close if before is not None else None
+        room = self.counters.filled + _MAX_FILLED
+        for row in rows:
+            open_ms = row.open_time_ms
+            if open_ms < self._expected():
+                self._reconsider(row, now_s, events, lagging_ms)
+            elif covered:
+                if open_ms > self._expected() and (open_ms > lagging_ms or self._fills_too_much(open_ms, room)):
+                    return
+                self._skip_venue_gap(open_ms, received_ms, now_s, events)
+                self._deliver(self._held.pop(open_ms, row), events)
+                if events[-1] is not row:
+                    self._reconsider(row, now_s, events, lagging_ms)
+        last_ms = answer.last_ms
+        shown_ms = first_ms if last_ms is None else min(last_ms, lagging_ms)
+        shown_ms = shown_ms if silent_ms is None else max(shown_ms, silent_ms)
+        self._delivered.dismiss(first_ms, shown_ms, (row.open_time_ms for row in answer.rows))
+        if not covered:
+            return
+        until_ms = silent_ms
+        if last_ms is not None and self._expected() <= last_ms:
+            until_ms = last_ms if not answer.rows[-1].closed and last_ms <= lagging_ms else None
+        elif not self._knows_what_to_fill:
+            until_ms = None
+        if until_ms is not None and not self._fills_too_much(until_ms, room):
+            self._skip_venue_gap(until_ms, received_ms, now_s, events)
+
+    @property
+    def _knows_what_to_fill(self) -> bool:
+        return not self._rules.fills or self._delivered.close is not None
+
+    def _fills_too_much(self, until_ms: int, room: int) -> bool:
+        """Whether filling up to `until_ms` would fill more than `room`, although this answer filled some already."""
+        if not self._rules.fills or self.counters.filled == room - _MAX_FILLED:
+            return False
+        return self.counters.filled + self.stream.timeframe.count_between(self._expected(), until_ms) > room
+
     # -- what is delivered ------------------------------------------------------------------------------------------
 
     def _deliver(self, candle: Candle, events: list[Event]) -> None:
-        open_ms = candle.open_time_ms
+        close = self._delivered.close
+        if self._rules.fills and candle.source is Source.FILLED and close is not None and candle.close != close:
+            # Filled in by a session that had not seen what REST said since of the interval before.
+            candle = flat_candle(self.stream, candle.open_time_ms, close, candle.received_ms)
         self.expected_ms = candle.next_open_time_ms
-        self._close = candle.close
         self._newest = (0, 0.0)
-        self._note(open_ms, _fingerprint(candle), candle.revision)
+        self._delivered.add(candle)
         self.counters.delivered += 1
         self.counters.from_rest += candle.source == "rest"
         events.append(candle)
@@ -482,32 +509,10 @@ class Continuity:
                 continue
             until = min([open_ms for open_ms in self._held if first < open_ms < until_ms], default=until_ms)
             few = self.stream.timeframe.count_between(first, until) <= _MAX_FILLED
-            if self._rules.fills and few and self._close is not None:
-                self._fill(until, self._close, received_ms, events)
+            if self._rules.fills and few and (close := self._delivered.close) is not None:
+                self._fill(until, close, received_ms, events)
             else:
                 self._gap(until, GapReason.VENUE, now_s, events)
-
-    def _skip_tail(
-        self, fetch: Fetch, rows: list[Candle], lagging_ms: int, venue_now_ms: int, now_s: float, events: list[Event]
-    ) -> None:
-        """Pass over what an answer that covers it lacks behind its last row, where that proves that it does not exist.
-
-        It does where the venue leaves out what had no trades, and where the answer covers a stretch that has long
-        passed: asking for the same again would bring nothing, for ever.
-        """
-        rules, timeframe = self._rules, self.stream.timeframe
-        expected = self._expected()
-        if (rows and rows[-1].open_time_ms >= expected) or len(rows) >= fetch.limit:
-            return
-        if rules.fills and self._close is not None:
-            until = expected
-            while timeframe.close_ms(until) < lagging_ms:
-                until = timeframe.next_open(until)
-            self._skip_venue_gap(until, rows[-1].received_ms if rows else venue_now_ms, now_s, events)
-        elif rules.windowed and fetch.start_ms is not None:
-            until = timeframe.advance(fetch.start_ms, fetch.limit)
-            if expected < until <= lagging_ms:
-                self._skip_venue_gap(until, venue_now_ms, now_s, events)
 
     def _fill(self, until_ms: int, close: Decimal, received_ms: int, events: list[Event]) -> None:
         """Deliver flat candles for intervals without trades."""
@@ -530,6 +535,8 @@ class Continuity:
     def _gap(self, until_ms: int, reason: GapReason, now_s: float, events: list[Event]) -> None:
         first = self._expected()
         self.counters.gaps += 1
+        if reason is GapReason.UNREPAIRED:
+            self._delivered.lose_track()
         self._gaps.add(first, until_ms, now_s)
         self.expected_ms = until_ms
         events.append(Gap(self.stream, first, self.stream.timeframe.previous_open(until_ms), reason))
@@ -539,51 +546,27 @@ class Continuity:
 
         `lagging_ms` is given for a row from REST: what is not older may still be an outdated copy.
         """
-        open_ms = candle.open_time_ms
         from_rest = lagging_ms is not None
-        if self._gaps.fill(open_ms):
-            self._revise(candle.replace(revision=1), events)
+        if self._gaps.fill(candle.open_time_ms):
+            self._revise(candle, events)
             return
-        remembered = self._remembered.get(open_ms)
-        if remembered is None:
+        verdict = self._delivered.compare(candle, lagging_ms)
+        if verdict is Verdict.FORGOTTEN:
             self.counters.late += not from_rest
-            return
-        fingerprint, revision = remembered
-        said = _fingerprint(candle)
-        if said == fingerprint:
+        elif verdict is Verdict.SAME:
             self.counters.duplicates += not from_rest
-            if from_rest:
-                self._doubts.pop(open_ms, None)
-        elif from_rest and self._doubts.get(open_ms) == said:
-            del self._doubts[open_ms]
-            self._revise(candle.replace(revision=revision + 1), events)
-        elif lagging_ms is None or open_ms in self._doubts or candle.close_time_ms < lagging_ms:
-            self._doubts[open_ms] = said
+        elif verdict is Verdict.REFUTED:
+            self._revise(candle, events)
+        elif verdict is Verdict.DOUBT:
             self._doubt_at_s = now_s + self._rules.confirm_s
             self.next_check_s = min(self.next_check_s, self._doubt_at_s)
 
     def _revise(self, candle: Candle, events: list[Event]) -> None:
-        self._note(candle.open_time_ms, _fingerprint(candle), candle.revision)
-        self.counters.revisions += 1
-        events.append(Revision(candle))
-
-    def _note(self, open_ms: int, fingerprint: int, revision: int) -> None:
-        remembered, doubts = self._remembered, self._doubts
-        remembered[open_ms] = (fingerprint, revision)
-        while len(remembered) > self._remember + len(doubts):
-            # What is in doubt is kept, for REST to confirm.
-            del remembered[next(known_ms for known_ms in remembered if known_ms not in doubts)]
-        if len(remembered) > 2 * self._remember:
-            forgotten = next(iter(remembered))
-            del remembered[forgotten]
-            doubts.pop(forgotten, None)
+        for correction in self._delivered.correct(candle):
+            self.counters.revisions += 1
+            events.append(Revision(correction))
 
 
-def remembered(timeframe: Timeframe) -> int:
-    """Return how many of the last candles are compared with what the venue says of them later."""
-    return min(max(_MIN_REMEMBERED, _REMEMBERED_MS // timeframe.nominal_ms), _MAX_REMEMBERED)
-
-
-def _fingerprint(candle: Candle) -> int:
-    """A number that differs, in practice, whenever two candles say different things about the market."""
-    return hash(candle.values())
+def _hides(gap: Gap, last: Candle) -> bool:
+    """Whether `gap` lies behind the `last` stored candle and may hide trades."""
+    return gap.reason is GapReason.UNREPAIRED and gap.last_open_ms > last.open_time_ms
