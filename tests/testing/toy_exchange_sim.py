@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+import trio
 from attrs import frozen
 
 from candleactors.model import Timeframe
-from candleactors.sim import Counters, Market, Rules, SymbolSpec
+from candleactors.sim import Counters, Market, Rules, Simulator, SymbolSpec
 from candleactors.sim.candles import Row
 from candleactors.sim.dialect import (
     Answer,
@@ -160,3 +162,18 @@ class ToyRules(Rules):
 
 
 RULES = ToyRules()
+
+
+async def serve(port: int = 8080, *, task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED) -> None:
+    """Be the exchange on this machine, WebSocket and REST on one port, until cancelled."""
+    simulator = Simulator(Market(seed=7, start_ms=now_ms()), RULES, now_ms)
+    async with simulator.running():
+        await simulator.serve_tcp(port=port, task_status=task_status)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    trio.run(serve)
