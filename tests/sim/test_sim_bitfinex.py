@@ -429,6 +429,10 @@ class TestRest:
             assert futures == ["BTCF0:USTF0", "ETHF0:USTF0", "QUIETF0:USTF0"]
             assert ["UST", "USDt"] in currencies
             assert nothing == []
+            told, told_futures = (await get(sim, "/v2/conf/pub:info:pair,pub:info:pair:futures")).json
+            assert ([pair for pair, _ in told], [pair for pair, _ in told_futures]) == (spot, futures)
+            assert {tuple(facts[3:5]) for _, facts in told + told_futures} == {("0.02", "5000.0")}
+            assert {tuple(facts[8:10]) for _, facts in told_futures} == {(0.01, 0.005)}
             rows = (await get(sim, f"/v2/tickers?symbols={BTC},{ETH}")).json
             assert [row[0] for row in rows] == [BTC, ETH]
             assert {len(row) for row in rows} == {12}

@@ -33,6 +33,16 @@ _FUNDING: Final = (
     '["fUST",0.00028313972602739723,0.00030136986301369865,120,20745655.56191528,0.000189,2,31161.03854597,'
     "0.00003248,0.1794,0.00021356,44274941.22836571,0.000233,7.1e-7,null,null,21978170.88340614]"
 )
+_LISTS: Final = {
+    "pub:list:pair:exchange": (False, False),
+    "pub:list:pair:futures": (True, False),
+    "pub:info:pair": (False, True),
+    "pub:info:pair:futures": (True, True),
+}
+"""Lists of pairs: whether of perpetuals, and whether with what is told of each."""
+_SPOT: Final = (None, None, None, "0.02", "5000.0", None, None, None, None, None, None, None)
+_PERPETUAL: Final = (None, None, None, "0.02", "5000.0", None, None, None, 0.01, 0.005)
+"""Smallest and largest order, initial and minimum margin, among places that are reserved."""
 _BAD_PARAMETERS: Final = 10020
 _TOO_OFTEN: Final = 11010
 
@@ -124,10 +134,12 @@ class Rest:
     def _conf(self, key: str, now_ms: int) -> str:
         if key == "pub:map:currency:sym":
             return dump([list(names) for names in CURRENCIES.values()])
-        if key not in ("pub:list:pair:exchange", "pub:list:pair:futures"):
+        wanted = _LISTS.get(key)
+        if wanted is None:
             return "[]"
-        perpetual = key.endswith("futures")
-        return dump([each.pair for each in self._trading(now_ms) if each.perpetual == perpetual])
+        perpetual, described = wanted
+        pairs = [each.pair for each in self._trading(now_ms) if each.perpetual == perpetual]
+        return dump([[pair, _PERPETUAL if perpetual else _SPOT] for pair in pairs] if described else pairs)
 
     def _trading(self, now_ms: int) -> list[Listing]:
         return [listing for listing in self._listed.values() if listing.trades(self._market, now_ms)]
