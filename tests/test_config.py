@@ -187,8 +187,8 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ),
         (
             "[venues.kraken]\n",
-            'config.toml: venues.kraken: "kraken" is not a venue; there are aster, binance-spot, binance-usdm, bitfinex,'
-            " bybit-linear, bybit-spot, okx",
+            'config.toml: venues.kraken: "kraken" is not a venue; there are aster, binance-spot, binance-usdm,'
+            " bitfinex, bybit-linear, bybit-spot, okx",
         ),
         ("venues = []", "config.toml: venues: [] is not a table"),
         ("[venues]\nbinance-spot = 1", "config.toml: venues.binance-spot: 1 is not a table"),
@@ -437,3 +437,72 @@ def test_a_limit_that_the_venue_does_not_document_may_be_exceeded(tmp_path: Path
         "[venues.binance-usdm]\nnames_per_request = 500\nconnects = 1000\nconnects_window_s = 60\n"
     )
     assert load(file, {}).venues["binance-usdm"].connects == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[venues.bitfinex]\nrest_weight = 31",
+            "config.toml: venues.bitfinex.rest_weight: 31 is more than Bitfinex allows (30)",
+        ),
+        (
+            "[venues.bitfinex]\nrest_window_s = 59",
+            "config.toml: venues.bitfinex.rest_window_s: 30 of REST weight in 59 s is more than Bitfinex allows"
+            " (30 in 60 s)",
+        ),
+        (
+            "[venues.bitfinex]\nrest_weight = 20\nrest_window_s = 39",
+            "config.toml: venues.bitfinex.rest_window_s: 20 of REST weight in 39 s is more than Bitfinex allows"
+            " (30 in 60 s)",
+        ),
+        (
+            "[venues.bitfinex]\nconnects = 10\nconnects_window_s = 29",
+            "config.toml: venues.bitfinex.connects_window_s: 10 connects in 29 s is more than Bitfinex allows"
+            " (20 in 60 s)",
+        ),
+        (
+            "[venues.bitfinex]\nstreams_per_connection = 26",
+            "config.toml: venues.bitfinex.streams_per_connection: 26 is more than Bitfinex allows (25)",
+        ),
+        (
+            "[venues.bybit-spot]\nnames_per_request = 11",
+            "config.toml: venues.bybit-spot.names_per_request: 11 is more than Bybit Spot allows (10)",
+        ),
+        (
+            "[venues.bitfinex]\ntestnet = true",
+            "config.toml: venues.bitfinex.testnet: Bitfinex has no test network",
+        ),
+        (
+            "[venues.bitfinex]\nrest_window_s = 0",
+            "config.toml: venues.bitfinex.rest_window_s: 0.0 is not greater than 0",
+        ),
+        (
+            "[venues.bitfinex]\nstreams_per_connection = 0",
+            "config.toml: venues.bitfinex.streams_per_connection: 0 is not at least 1",
+        ),
+    ],
+)
+def test_limits_of_a_venue(text: str, message: str, tmp_path: Path) -> None:
+    assert mistake(text, tmp_path) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[venues.bitfinex]\nrest_weight = 30\nrest_window_s = 60",
+        "[venues.bitfinex]\nrest_weight = 15\nrest_window_s = 30",
+        "[venues.bitfinex]\nrest_window_s = 120",
+        "[venues.bitfinex]\nconnects = 1\nconnects_window_s = 3",
+        "[venues.bitfinex]\nstreams_per_connection = 25",
+        "[venues.bybit-linear]\nnames_per_request = 200",
+        "[venues.bybit-spot]\ntestnet = true\nrotate_after_s = 1000000",
+    ],
+)
+def test_limits_that_are_kept_or_not_documented(text: str, tmp_path: Path) -> None:
+    assert loaded(text, tmp_path).venues
+
+
+def test_without_a_number_a_connection_carries_what_its_venue_allows(tmp_path: Path) -> None:
+    assert loaded("[venues.bitfinex]", tmp_path).venues["bitfinex"].streams_per_connection is None
+    assert VenueSettings().streams_per_connection is None

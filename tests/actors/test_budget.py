@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from candleactors.actors.budget import JITTER_MARGIN_S, MessageBudget, VenueBudget
@@ -127,4 +131,74 @@ async def test_messages_leave_room_for_pongs(autojump_clock: MockClock) -> None:
 async def test_one_message_a_second_is_still_one(autojump_clock: MockClock) -> None:
     messages = MessageBudget(1.0)
     await messages.send_slot()
+    assert trio.current_time() == 0
+
+
+async def test_what_is_leisurely_leaves_a_third_to_what_is_not(autojump_clock: MockClock) -> None:
+    venue = budget()
+    await venue.rest(60)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(venue.rest, 7, leisurely=True))
+        nursery.start_soon(partial(venue.rest, 8, leisurely=True))
+        await trio.sleep(1)
+        assert venue.status().rest_used == 60, "more would be more than two thirds, and nobody overtakes"
+        await venue.rest(30, 1)
+        assert (trio.current_time(), venue.status().rest_used) == (1, 90)
+    assert trio.current_time() == 60
+
+
+async def test_what_fits_beside_the_third_goes_at_once(autojump_clock: MockClock) -> None:
+    venue = budget()
+    await venue.rest(60)
+    await venue.rest(7, leisurely=True)
+    assert trio.current_time() == 0
+    await venue.rest(33)
+    assert trio.current_time() == 0
+
+
+@pytest.mark.parametrize("weight", [1, 67, 90, 100])
+async def test_even_a_heavy_request_finds_its_leisure(autojump_clock: MockClock, weight: int) -> None:
+    venue = budget()
+    await venue.rest(1)
+    await venue.rest(weight, leisurely=True)
+    assert trio.current_time() == (0 if weight == 1 else 60 if weight > 66 else 0)
+
+
+async def test_names_are_counted_beside_messages(autojump_clock: MockClock) -> None:
+    messages = MessageBudget(100.0, names=5, names_window_s=3600.0)
+    assert messages.names_left == 5
+    await messages.names_slot()
+    assert messages.names_left == 5, "asking counts nothing"
+    messages.note_names(3)
+    assert messages.names_left == 2
+    await messages.names_slot()
+    assert trio.current_time() == 0
+    await trio.sleep(10)
+    messages.note_names(2)
+    assert messages.names_left == 0
+    await messages.names_slot()
+    assert trio.current_time() == 3600
+    assert messages.names_left == 3, "the other two are remembered ten seconds longer"
+
+
+@given(offsets=st.lists(st.floats(0.001, 0.9), min_size=1, max_size=8), window_s=st.floats(0.1, 100.0))
+def test_behind_a_names_slot_there_is_room_for_a_name(offsets: list[float], window_s: float) -> None:
+    """Whatever rounding makes of instants: a request that finds none would carry too many."""
+
+    async def main() -> None:
+        messages = MessageBudget(100.0, names=1, names_window_s=window_s)
+        for offset in offsets:
+            await messages.names_slot()
+            assert messages.names_left == 1
+            messages.note_names(1)
+            await trio.sleep(offset * window_s)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_where_nobody_counts_names_there_is_no_wait(autojump_clock: MockClock) -> None:
+    messages = MessageBudget(100.0)
+    messages.note_names(10_000)
+    await messages.names_slot()
+    assert messages.names_left is None
     assert trio.current_time() == 0

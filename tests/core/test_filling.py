@@ -306,6 +306,39 @@ class TestInferredCloses:
         continuity.on_closed(candle(3), 61.0, FAR)
         assert wish(continuity, 61.0, at(4)).urgency is Urgency.HOLE
 
+    def test_one_that_fails_holds_no_hole_up_and_comes_again(self) -> None:
+        continuity = resumed(candle(0), verify_interval_s=600.0, confirms=True)
+        fetch = wish(continuity, 60.0, at(1) + 30_000)
+        continuity.on_closed(candle(3), 61.0, FAR)
+        continuity.on_fetch_failed(fetch, 61.0)
+        fetch = wish(continuity, 61.0, at(4))
+        assert fetch.urgency is Urgency.HOLE
+        continuity.on_rows(fetch, [row(1), row(2), row(3), row(4, closed=False)], 62.0, at(4) + 15_000)
+        continuity.on_open(at(4), at(4), 62.0, FAR)
+        assert continuity.tick(179.0, at(4) + 20_000) == ([], None)
+        assert wish(continuity, 181.0, at(4) + 21_000).urgency is Urgency.VERIFY
+
+    def test_they_do_not_slow_down_the_polls_for_what_is_overdue(self) -> None:
+        continuity = resumed(candle(0), verify_interval_s=600.0)
+        rows = [row(0), row(1, closed=False)]
+        for now_s in (60.0, 660.0, 1_260.0, 1_860.0, 2_460.0, 3_060.0):
+            fetch = wish(continuity, now_s, at(1) + 30_000)
+            assert fetch.urgency is Urgency.VERIFY
+            assert continuity.on_rows(fetch, rows, now_s, at(1) + 30_000) == []
+        assert answer(continuity, rows, 3_100.0, at(2) + 4_000) == []
+        assert wish(continuity, 3_103.0, at(2) + 7_000).urgency is Urgency.OVERDUE
+
+    def test_what_the_socket_delivers_ends_the_wait_for_the_next_poll(self) -> None:
+        continuity = resumed(candle(0))
+        now_s = 60.0
+        for _ in range(8):
+            rows = [row(0), row(1, closed=False)]
+            fetch = Fetch(STREAM, at(1), 3, Urgency.OVERDUE)
+            continuity.on_rows(fetch, rows, now_s, at(2) + 5_000)
+        assert continuity.tick(now_s + 20.0, at(2) + 25_000) == ([], None)
+        continuity.on_closed(candle(1), now_s + 21.0, FAR)
+        assert wish(continuity, now_s + 25.0, at(3) + 4_000).urgency is Urgency.OVERDUE
+
     def test_without_comparisons_there_are_none(self) -> None:
         continuity = resumed(candle(0), confirms=True)
         continuity.on_closed(candle(1), 60.0, FAR)

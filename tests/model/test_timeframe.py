@@ -99,6 +99,25 @@ class TestEveryTimeframe:
         assert timeframe.count_between(first, until) == steps
         assert timeframe.count_between(until, first) == 0
 
+    @given(timeframes, instants, st.integers(0, 200))
+    @example(Timeframe("7m"), ms(2024, 2, 28, 23), 150)
+    @example(Timeframe("1M"), ms(2024, 1, 31), 13)
+    def test_advancing_is_walking(self, timeframe: Timeframe, at_ms: int, steps: int) -> None:
+        first = walked = timeframe.floor(at_ms)
+        for _ in range(steps):
+            walked = timeframe.next_open(walked)
+        assert timeframe.advance(first, steps) == walked
+        assert timeframe.advance(first, 0) == first
+
+    @given(timeframes, instants, st.integers(0, 400), st.integers(0, 10**9))
+    def test_advancing_by_what_is_counted_comes_to_the_running_interval(
+        self, timeframe: Timeframe, at_ms: int, steps: int, part: int
+    ) -> None:
+        first = timeframe.floor(at_ms)
+        opened = timeframe.advance(first, steps)
+        now_ms = opened + part % (timeframe.next_open(opened) - opened)
+        assert timeframe.advance(first, timeframe.count_between(first, now_ms)) == opened
+
     @given(timeframes, instants)
     def test_no_interval_is_longer_than_its_size(self, timeframe: Timeframe, at_ms: int) -> None:
         opened = timeframe.floor(at_ms)

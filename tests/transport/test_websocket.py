@@ -301,6 +301,61 @@ def test_a_probe_tells_the_living_from_the_dead() -> None:
     play(handler, mute)
 
 
+def test_a_probe_may_be_a_message_that_the_venue_answers() -> None:
+    """Some venues answer no ping frames, but a message of their own."""
+    heard: list[str | bytes] = []
+
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
+        while True:
+            heard.append(await connection.get_message())
+            await trio.sleep(2)
+            await connection.send_message("pong")
+
+    async def client(network: MemoryNetwork) -> None:
+        async with connect(network) as websocket:
+            await trio.sleep(10)
+            for number in range(1, 3):
+                start = trio.current_time()
+                await websocket.probe(5, b"ping")
+                assert trio.current_time() - start == pytest.approx(2, abs=0.1)
+                assert heard == ["ping"] * number
+                assert await websocket.receive() == [b"pong"], "the answer is a message like any other"
+            assert websocket.pings_seen == 0
+
+    play(handler, client)
+
+
+def test_a_message_that_nobody_answers_fails_the_probe() -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
+        for _ in range(2):
+            await connection.get_message()
+        await trio.sleep_forever()
+
+    async def client(network: MemoryNetwork) -> None:
+        async with connect(network) as websocket:
+            for _ in range(2):
+                start = trio.current_time()
+                with pytest.raises(Disconnected, match="1006"):
+                    await websocket.probe(5, b"ping")
+                assert trio.current_time() - start == pytest.approx(5, abs=0.1)
+
+    play(handler, client)
+
+
+def test_a_probe_of_what_has_ended_says_so() -> None:
+    async def handler(connection: trio_websocket.WebSocketConnection, stream: trio.abc.Stream) -> None:
+        await connection.aclose(4000, "enough")
+
+    async def client(network: MemoryNetwork) -> None:
+        async with connect(network) as websocket:
+            await trio.sleep(1)
+            for message in (None, b"ping"):
+                with pytest.raises(Disconnected, match="4000"):
+                    await websocket.probe(5, message)
+
+    play(handler, client)
+
+
 def test_a_half_open_connection_fails_the_probe_and_closes_in_time() -> None:
     async def serve(stream: PipeStream) -> None:
         async with trio.open_nursery() as nursery:

@@ -72,6 +72,7 @@ class Backfill:
         self._owed: dict[int, Fetch | Read] = {}
         self._numbers = count()
         self._comparisons: dict[Stream, Fetch] = {}  # of each stream the last one wished for
+        self._comparing: Fetch | None = None
         self._compare = trio.Event()
 
     async def run(self, context: ChildContext) -> None:
@@ -80,6 +81,8 @@ class Backfill:
         waiting = trio.Semaphore(0)
         for number in list(self._owed):
             await self._fail(number, RequestFailed("whoever asked the venue was restarted"))
+        if self._comparing is not None:  # not again: it may be what the actor failed at
+            await self._compared(FetchFailed(self._comparing, RequestFailed("whoever asked the venue was restarted")))
         async with self._wishes.attended(context.stopping), trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_clock)
             nursery.start_soon(self._work_at_leisure)
@@ -129,7 +132,8 @@ class Backfill:
         while True:
             await waiting.acquire()
             _, _, number, wish = heapq.heappop(queue)
-            fetch = wish if isinstance(wish, Fetch) else Fetch(wish.stream, None, _READING_ROWS, Urgency.VERIFY)
+            # A reading is no comparison: one that waits at leisure would keep a worker from what is urgent.
+            fetch = wish if isinstance(wish, Fetch) else Fetch(wish.stream, None, _READING_ROWS, Urgency.DOUBT)
             try:
                 rows, venue_now_ms = await self._rows(fetch)
             except CandleactorsError as error:
@@ -146,16 +150,19 @@ class Backfill:
             while not self._comparisons:
                 self._compare = trio.Event()
                 await self._compare.wait()
-            stream = next(iter(self._comparisons))
-            fetch = self._comparisons[stream]
+            fetch = self._comparing = next(iter(self._comparisons.values()))
             try:
                 rows, venue_now_ms = await self._rows(fetch)
             except CandleactorsError as error:
-                await self._answers.put(FetchFailed(fetch, error))
+                await self._compared(FetchFailed(fetch, error))
             else:
-                await self._answers.put(Fetched(fetch, rows, venue_now_ms))
-            if self._comparisons[stream] is fetch:
-                del self._comparisons[stream]
+                await self._compared(Fetched(fetch, rows, venue_now_ms))
+
+    async def _compared(self, answer: Fetched | FetchFailed) -> None:
+        await self._answers.put(answer)
+        self._comparing = None
+        if self._comparisons.get(answer.fetch.stream) is answer.fetch:
+            del self._comparisons[answer.fetch.stream]
 
     async def _fail(self, number: int, error: CandleactorsError) -> None:
         wish = self._owed[number]

@@ -103,8 +103,11 @@ class MessageBudget:
     async def names_slot(self) -> None:
         """Wait until one name more may be subscribed or unsubscribed. Counts nothing, and has one caller."""
         await trio.lowlevel.checkpoint()
-        if self._names is not None:
-            await trio.sleep(self._names.wait_s(trio.current_time()))
+        while self._names is not None:
+            wait_s = self._names.wait_s(trio.current_time())
+            if wait_s <= 0:
+                return
+            await trio.sleep(wait_s)  # and look again: what rounding leaves of a wait is still no room
 
     @property
     def names_left(self) -> int | None:
