@@ -138,9 +138,10 @@ async def test_what_is_leisurely_leaves_a_third_to_what_is_not(autojump_clock: M
     venue = budget()
     await venue.rest(60)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(venue.rest, 7, leisurely=True))
         nursery.start_soon(partial(venue.rest, 8, leisurely=True))
-        await trio.sleep(1)
+        await trio.sleep(0.5)
+        nursery.start_soon(partial(venue.rest, 7, leisurely=True))
+        await trio.sleep(0.5)
         assert venue.status().rest_used == 60, "more would be more than two thirds, and nobody overtakes"
         await venue.rest(30, 1)
         assert (trio.current_time(), venue.status().rest_used) == (1, 90)

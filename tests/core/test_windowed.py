@@ -86,6 +86,18 @@ def test_what_the_socket_brought_inside_is_kept() -> None:
     assert events == [gap(1, 4), told, gap(6, 10)]
 
 
+def test_the_end_of_an_outage_is_asked_about_at_once() -> None:
+    """However rarely it was asked while nothing came: the deadline of the hole runs from now on."""
+    continuity = resumed(windowed=False)
+    for n in range(8):
+        continuity.on_rows(Fetch(STREAM, at(1), 10, Urgency.OVERDUE), [], 60.0 * n, at(n + 2))
+    assert continuity.tick(450.0, at(9)) == ([], None)
+    continuity.on_open(at(9), at(9), 451.0, FAR)
+    _, fetch = continuity.tick(452.0, at(9) + 2_000)
+    assert fetch is not None
+    assert fetch.urgency is Urgency.HOLE
+
+
 def test_the_newest_rows_have_no_window() -> None:
     continuity = resumed()
     reading = Fetch(STREAM, None, 3, Urgency.DOUBT)

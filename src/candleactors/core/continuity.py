@@ -390,6 +390,7 @@ class Continuity:
     def _notice(self, open_ms: int, now_s: float) -> None:
         if self._known_ms is None:
             self._progress_s = now_s
+            self._polls, self._poll_at_s = 0, now_s  # however rarely it was asked for while nothing came at all
             self.counters.holes += self._started
             self.next_check_s = now_s
         if self._known_ms is None or open_ms > self._known_ms:
