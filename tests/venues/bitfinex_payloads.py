@@ -16,7 +16,9 @@ CODEC = bitfinex()
 CHANNEL = 343351
 OPEN_MS = 1_574_698_200_000  # 2019-11-25 16:10
 MINUTE_MS = 60_000
-RECEIVED_MS = OPEN_MS + 5_200
+SENT_MS = OPEN_MS + 50_000
+"""The server's clock in frames, unless told otherwise."""
+RECEIVED_MS = OPEN_MS + 50_200
 VALUES = "7399.9,7379.7,7399.9,7371.8,41.63633658"
 """Open, close, high, low, volume."""
 
@@ -37,17 +39,22 @@ def row(open_ms: int = OPEN_MS, values: str = VALUES) -> str:
     return f"[{open_ms},{values}]"
 
 
-def frame(content: str, sent_ms: int | None = OPEN_MS + 5_000, channel: int = CHANNEL) -> bytes:
+def frame(content: str, sent_ms: int | None = SENT_MS, channel: int = CHANNEL) -> bytes:
     """Return the frame of a channel; without `sent_ms`, as servers send it that were not asked for their clock."""
     return f"[{channel},{content}{'' if sent_ms is None else f',{sent_ms}'}]".encode()
 
 
-def snapshot(*rows: str, sent_ms: int | None = OPEN_MS + 5_000, channel: int = CHANNEL) -> bytes:
+def snapshot(*rows: str, sent_ms: int | None = SENT_MS, channel: int = CHANNEL) -> bytes:
     return frame(f"[{','.join(rows)}]", sent_ms, channel)
 
 
 def heartbeat(sent_ms: int | None, channel: int = CHANNEL) -> bytes:
     return frame('"hb"', sent_ms, channel)
+
+
+def silence(from_ms: int, until_ms: int, channel: int = CHANNEL) -> list[bytes]:
+    """Return the heartbeats of a channel on which nothing else happens, the last one at `until_ms`."""
+    return [heartbeat(at_ms, channel) for at_ms in (*range(from_ms + 15_000, until_ms, 15_000), until_ms)]
 
 
 def subscribed(name: str = NAME, channel: int = CHANNEL, **more: Any) -> bytes:

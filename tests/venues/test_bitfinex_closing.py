@@ -43,27 +43,40 @@ def said(inferred: Inferred) -> tuple[list[tuple[int, str, str]], tuple[int, str
     return closed, ((forming.open_time_ms - OPEN_MS) // MINUTE_MS, bytes(forming.row.close).decode())
 
 
+Said = tuple[list[tuple[int, str, str]], tuple[int, str] | None]
+
+
 @define
 class Watch:
-    """A channel that is told in minutes."""
+    """A channel that is told in minutes. Heartbeats fill the time between what it is told, unless it is `lossy`."""
 
     closing: Closing
     stamped: bool = True
+    lossy: bool = False
+    clock_ms: int | None = None
 
-    def row(
-        self, minute: int, price: str, sent_ms: int, volume: str = "1"
-    ) -> tuple[list[tuple[int, str, str]], tuple[int, str] | None]:
-        row = update(at(minute), price, sent_ms, volume=volume)
-        return said(self.closing.on_rows([row], sent_ms if self.stamped else None))
+    def row(self, minute: int, price: str, sent_ms: int, volume: str = "1") -> Said:
+        return self._tell(sent_ms, [update(at(minute), price, sent_ms, volume=volume)])
 
-    def snapshot(
-        self, sent_ms: int, *rows: tuple[int, str]
-    ) -> tuple[list[tuple[int, str, str]], tuple[int, str] | None]:
-        updates = [update(at(minute), price, sent_ms) for minute, price in rows]
-        return said(self.closing.on_rows(updates, sent_ms if self.stamped else None))
+    def snapshot(self, sent_ms: int, *rows: tuple[int, str]) -> Said:
+        return self._tell(sent_ms, [update(at(minute), price, sent_ms) for minute, price in rows])
 
-    def heartbeat(self, sent_ms: int) -> tuple[list[tuple[int, str, str]], tuple[int, str] | None]:
-        return said(self.closing.on_instant(sent_ms))
+    def heartbeat(self, sent_ms: int) -> Said:
+        return self._tell(sent_ms, None)
+
+    def _tell(self, sent_ms: int, rows: list[Update] | None) -> Said:
+        found: list[Inferred] = []
+        if self.stamped and self.clock_ms is not None and not self.lossy:
+            while sent_ms - self.clock_ms > 15_000:
+                self.clock_ms += 15_000
+                found.append(self.closing.on_instant(self.clock_ms))
+        if rows is None:
+            found.append(self.closing.on_instant(sent_ms))
+        else:
+            found.append(self.closing.on_rows(rows, sent_ms if self.stamped else None))
+        self.clock_ms = max(sent_ms, self.clock_ms or 0)
+        forming = [one.forming for one in found if one.forming is not None]
+        return said(Inferred([told for one in found for told in one.closed], forming[-1] if forming else None))
 
 
 @pytest.fixture
@@ -134,16 +147,6 @@ class TestByTheClock:
         assert watch.row(0, "6", at(6, 3_000)) == ([], None)
         assert watch.row(1, "6", at(6, 3_000)) == ([(m, "6", "1" if m == 1 else "-") for m in range(1, 6)], None)
 
-    def test_a_run_that_is_too_long_is_left_to_others(self, watch: Watch) -> None:
-        watch.row(0, "5", at(0, 10))
-        closed, _ = watch.heartbeat(at(1 + MAX_FLAT, GRACE_MS))
-        assert [minute for minute, _, _ in closed] == list(range(1 + MAX_FLAT))
-        assert watch.heartbeat(at(3 + 2 * MAX_FLAT, GRACE_MS)) == ([], None)
-        assert watch.heartbeat(at(4 + 2 * MAX_FLAT, GRACE_MS)) == ([], None)  # at which price?
-        later = 5 + 2 * MAX_FLAT
-        assert watch.row(later, "6", at(later, 10)) == ([], None)
-        assert watch.heartbeat(at(later + 2, GRACE_MS)) == ([(later, "6", "1"), (later + 1, "6", "-")], None)
-
 
 class TestTheBeginning:
     def test_a_snapshot_proves_its_last_rows_closed_with_what_lies_between(self, watch: Watch) -> None:
@@ -196,21 +199,53 @@ class TestWithoutTheClock:
         assert unstamped.row(1, "8", 0) == ([(1, "8", "1")], None)
         assert unstamped.row(4, "9", 0) == ([(2, "7", "1"), (3, "7", "-")], (4, "9"))
 
+    @pytest.mark.parametrize("minutes", [MAX_FLAT, MAX_FLAT + 1])
+    def test_a_run_that_is_too_long_is_left_to_others(self, unstamped: Watch, minutes: int) -> None:
+        unstamped.row(0, "5", 0)
+        closed, forming = unstamped.row(1 + minutes, "6", 0)
+        assert forming == (1 + minutes, "6")
+        assert len(closed) == 1 + (minutes if minutes == MAX_FLAT else 0)
+        assert unstamped.row(3 + minutes, "7", 0)[0] == [(1 + minutes, "6", "1"), (2 + minutes, "6", "-")]
+
     def test_a_clock_that_comes_late_counts_from_then_on(self, unstamped: Watch) -> None:
         unstamped.row(0, "5", 0)
         assert unstamped.heartbeat(at(3, 1_000)) == ([(0, "5", "1")], None)
+        unstamped.stamped = True
         assert unstamped.heartbeat(at(5, GRACE_MS)) == ([(4, "5", "-")], None)
+
+
+class TestLostFrames:
+    def test_a_silence_that_is_too_long_leaves_what_was_before_it_to_others(self, watch: Watch) -> None:
+        watch.row(0, "5", at(0, 50_000))
+        watch.lossy = True
+        assert watch.row(1, "6", at(1, 10_001)) == ([], (1, "6"))
+        assert watch.heartbeat(at(1, 25_001)) == ([], None)
+        watch.lossy = False
+        assert watch.heartbeat(at(3, GRACE_MS)) == ([(1, "6", "1"), (2, "6", "-")], None)
+
+    def test_nor_is_anything_flat_that_began_before_its_end(self, watch: Watch) -> None:
+        watch.row(0, "5", at(0, 50_000))
+        watch.lossy = True
+        assert watch.heartbeat(at(5, 30_000)) == ([], None)
+        watch.lossy = False
+        assert watch.row(7, "6", at(7, 10)) == ([], (7, "6"))
+
+    def test_a_silence_of_a_heartbeat_is_none(self, watch: Watch) -> None:
+        watch.row(0, "5", at(0, 55_000))
+        watch.lossy = True
+        assert watch.heartbeat(at(1, 15_000)) == ([(0, "5", "1")], None)
 
 
 class TestAbsurdities:
     @pytest.mark.parametrize("ahead_ms", [50 * 365 * DAY_MS, 30 * MINUTE_MS])
-    def test_an_instant_ahead_of_all_others_is_survived(self, watch: Watch, ahead_ms: int) -> None:
+    def test_an_instant_ahead_of_all_others_is_survived(self, ahead_ms: int) -> None:
+        watch = Watch(Closing(MINUTE), lossy=True)
         watch.row(0, "5", at(0, 10))
-        closed, _ = watch.heartbeat(at(0, ahead_ms))
-        assert closed[0] == (0, "5", "1")
-        for sent_ms in (20, 30):
-            assert watch.row(0, "6", at(0, sent_ms))[1] is None
+        assert watch.heartbeat(at(0, ahead_ms)) == ([], None)
+        assert watch.row(0, "6", at(0, 20)) == ([], (0, "6"))
+        watch.row(0, "6", at(0, 30))
         assert watch.row(0, "7", at(0, 40)) == ([], (0, "7"))
+        watch.lossy, watch.clock_ms = False, at(0, 40)
         assert watch.row(1, "8", at(1, 5_000)) == ([(0, "7", "1")], (1, "8"))
 
     def test_a_single_frame_of_old_is_only_late(self, watch: Watch) -> None:
@@ -242,18 +277,18 @@ class TestAbsurdities:
         other = first + DAY_MS
         told = closing.on_rows([update(other, "6", other + 1)], other + 1)
         assert (told.closed, told.forming and told.forming.open_time_ms) == ([], other)
-        told = closing.on_instant(other + 14 * DAY_MS + GRACE_MS)
+        told = closing.on_rows([update(other + 14 * DAY_MS, "7", other + 1)], None)
         assert [one.open_time_ms for one in told.closed] == [other]
 
 
 def test_months_are_as_long_as_they_are() -> None:
     closing = Closing(Timeframe("1M"))
-    november, december, january, february = 1_572_566_400_000, 1_575_158_400_000, 1_577_836_800_000, 1_580_515_200_000
-    closing.on_rows([update(november, "5", november + 1)], november + 1)
+    november, december, february = 1_572_566_400_000, 1_575_158_400_000, 1_580_515_200_000
+    closing.on_rows([update(november, "5", december - 10_000)], december - 10_000)
     assert closing.on_instant(december + GRACE_MS - 2).closed == []
     assert [one.open_time_ms for one in closing.on_instant(december + GRACE_MS - 1).closed] == [november]
-    told = closing.on_instant(february + GRACE_MS)
-    assert [one.open_time_ms for one in told.closed] == [december, january]
+    told = closing.on_rows([update(february, "6", february)], None)
+    assert [one.open_time_ms for one in told.closed] == [december, 1_577_836_800_000]
 
 
 # A server that knows the truth

@@ -13,6 +13,7 @@ from bitfinex_payloads import (
     NAME,
     OPEN_MS,
     RECEIVED_MS,
+    SENT_MS,
     WATCHED,
     decode,
     dumps,
@@ -20,6 +21,7 @@ from bitfinex_payloads import (
     heartbeat,
     row,
     session,
+    silence,
     snapshot,
     stream,
     subscribed,
@@ -280,7 +282,7 @@ class TestRows:
             0,
             RECEIVED_MS,
         )
-        assert decode(frame(row())).open[NAME].event_time_ms == OPEN_MS + 5_000
+        assert decode(frame(row())).open[NAME].event_time_ms == SENT_MS
         assert decode(frame(row(), None)).open[NAME].event_time_ms == OPEN_MS
 
     @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ class TestRows:
     @pytest.mark.parametrize("content", [row(values=VALUES) for VALUES in ("7,8,9,6,1,null", "7,8,9,6,1,[],{}")])
     @pytest.mark.parametrize("more", ["", ",5", ",null,5"])
     def test_more_elements_than_documented(self, content: str, more: str) -> None:
-        sent_ms = OPEN_MS + 5_000
+        sent_ms = SENT_MS
         decoded = decode(f"[{CHANNEL},{content}{more},{sent_ms}]".encode())
         assert opened(decoded).high == 9
         assert decoded.open[NAME].event_time_ms == sent_ms
@@ -340,7 +342,7 @@ class TestRows:
         decoded = decode(frame(row(values=values)), on=on)
         with pytest.raises(MalformedMessage):
             opened(decoded)
-        decoded = decode(heartbeat(OPEN_MS + 4 * MINUTE_MS), on=on)
+        decoded = decode(*silence(SENT_MS, OPEN_MS + 4 * MINUTE_MS), on=on)
         assert (decoded.closed, len(decoded.rejected)) == ([], 1)
 
     @pytest.mark.parametrize(
@@ -400,7 +402,7 @@ class TestCloses:
     def test_a_heartbeat_closes_and_fills(self) -> None:
         on = session()
         decode(frame(row()), on=on)
-        decoded = decode(heartbeat(OPEN_MS + 2 * MINUTE_MS + 2_000), on=on)
+        decoded = decode(*silence(SENT_MS, OPEN_MS + 2 * MINUTE_MS + 2_000), on=on)
         assert self.closed(decoded) == [(0, Source.WS, "7379.7 41.63633658"), (1, Source.FILLED, "7379.7 0")]
         flat = decoded.closed[1][1]
         assert flat.open == flat.high == flat.low == flat.close == Decimal("7379.7")
@@ -410,7 +412,7 @@ class TestCloses:
     def test_a_heartbeat_that_proves_nothing_shows_life(self) -> None:
         on = session()
         decode(frame(row()), on=on)
-        for raw in (heartbeat(OPEN_MS + 20_000), heartbeat(None), f'[{CHANNEL},"hb",17]'.encode()):
+        for raw in (heartbeat(SENT_MS + 5_000), heartbeat(None), f'[{CHANNEL},"hb",17]'.encode()):
             decoded = decode(raw, on=on)
             assert (list(decoded.alive), decoded.ignored, decoded.rejected) == ([NAME], 0, [])
 
@@ -450,14 +452,14 @@ class TestCloses:
     def test_what_is_not_listened_to_begins_anew(self) -> None:
         on = session()
         decode(frame(row()), on=on)
-        assert decode(heartbeat(OPEN_MS + 30_000), on=on, streams={}).ignored == 1
-        assert self.closed(decode(heartbeat(OPEN_MS + 5 * MINUTE_MS), on=on)) == []
+        assert decode(heartbeat(SENT_MS + 5_000), on=on, streams={}).ignored == 1
+        assert self.closed(decode(*silence(SENT_MS, OPEN_MS + 5 * MINUTE_MS), on=on)) == []
 
     def test_channels_have_nothing_to_do_with_each_other(self) -> None:
         on = session(NAME, OTHER)
         streams = BOTH
         decode(frame(row()), frame(row(), channel=CHANNEL + 1), on=on, streams=streams)
-        decoded = decode(heartbeat(OPEN_MS + 2 * MINUTE_MS, CHANNEL + 1), on=on, streams=streams)
+        decoded = decode(*silence(SENT_MS, OPEN_MS + 2 * MINUTE_MS, CHANNEL + 1), on=on, streams=streams)
         assert [name for name, _ in decoded.closed] == [OTHER]
 
     def test_sessions_have_nothing_to_do_with_each_other(self) -> None:

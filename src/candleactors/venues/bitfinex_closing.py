@@ -12,6 +12,9 @@ change any more: the server repeats the previous row next to the current one, an
 
 An interval is known to be without trades, and is told as flat at the price before it, where rows before and after it
 were seen and none of its own, or where it began while the channel was watched and ended without one.
+
+All that holds only while no frame is lost. A connection loses none, but whoever is behind it may: a channel that the
+clock shows to have been silent for longer than it ever is begins anew.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ _FIRST_CLOSED: Final = 5
 """So many closed rows of the first snapshot are told; history comes over REST."""
 _REMEMBERED: Final = 5
 """So many intervals closed last may be corrected."""
+_SILENCE_MS: Final = 20_000
+"""A heartbeat comes after 15 s of silence, give or take 3 ms."""
 _STRIKES: Final = 3
 _BEHIND_MS: Final = 60_000
 
@@ -44,6 +49,7 @@ class Closing:
     """What closes on one channel, from its subscription to its end. Pure: told rows and instants, it answers."""
 
     __slots__ = (
+        "_clock_ms",
         "_forming",
         "_frontier_ms",
         "_grace_ms",
@@ -58,8 +64,9 @@ class Closing:
     def __init__(self, timeframe: Timeframe, grace_ms: int = GRACE_MS) -> None:
         self._timeframe = timeframe
         self._grace_ms = grace_ms
-        self._since_ms: int | None = None  # the server's clock when the channel began
-        self._strikes = 0  # frames in a row whose clock is far behind the frontier
+        self._clock_ms: int | None = None  # the server's, as far as is known
+        self._since_ms: int | None = None  # that clock when what is known began
+        self._strikes = 0  # frames in a row that are far behind it
         self._frontier_ms: int | None = None  # open time of the first interval that is not closed yet
         self._waiting: dict[int, Update] = {}  # rows from the frontier on, by open time
         self._last: Update | None = None  # the last row that closed
@@ -91,23 +98,27 @@ class Closing:
         self._told.clear()
 
     def _check_clock(self, sent_ms: int | None) -> None:
-        """Begin anew where the server's clock has been far behind the frontier for some time.
+        """Begin anew where frames were lost, or where the clock turns out to have been wrong.
 
-        One absurd instant is enough to put the frontier there, and then all rows would be taken for old ones. A single
-        frame of old is only late.
+        A channel is never silent for longer than a heartbeat takes, so that a leap of the clock means lost frames: what
+        came before may lack a change, and is left to REST. One absurd instant is such a leap, and leaves the clock far
+        ahead of all that follows; but a single frame of old is only late.
         """
         if sent_ms is None:
             return
-        if self._since_ms is None:
-            self._since_ms = sent_ms
-        if self._frontier_ms is None or sent_ms + _BEHIND_MS > self._frontier_ms:
-            self._strikes = 0
-            return
-        self._strikes += 1
-        if self._strikes == _STRIKES:
-            self._strikes = 0
-            self._since_ms = sent_ms
+        clock_ms = self._clock_ms
+        if clock_ms is not None and sent_ms - clock_ms <= _SILENCE_MS:
+            if sent_ms + _BEHIND_MS > clock_ms:
+                self._strikes = 0
+                self._clock_ms = max(clock_ms, sent_ms)
+                return
+            self._strikes += 1
+            if self._strikes < _STRIKES:
+                return
+        if clock_ms is not None:
             self._restart()
+        self._strikes = 0
+        self._clock_ms = self._since_ms = sent_ms
 
     def _is_out_of_reach(self, open_ms: int, sent_ms: int | None) -> bool:
         """Whether the newest row of a frame has nothing to do with the frontier."""

@@ -174,7 +174,7 @@ class BitfinexSession:
 
 
 def _tell(inferred: Inferred, name: str, stream: Stream, received_ms: int, decoded: Decoded) -> None:
-    """Add to `decoded` what was inferred. A row that is no candle is rejected, and so is what follows."""
+    """Add to `decoded` what was inferred. A row that is no candle is rejected, and no flat one follows it."""
     before: Candle | None = None
     source: Update | None = None
     for told in inferred.closed:
@@ -184,7 +184,8 @@ def _tell(inferred: Inferred, name: str, stream: Stream, received_ms: int, decod
                 before, source = None, row
                 before = candle_of(row.row, stream, received_ms, closed=True, source=Source.WS)
         except MalformedMessage as error:
-            decoded.rejected.append(error)
+            if told is row:  # else it was rejected before
+                decoded.rejected.append(error)
         if before is not None:
             candle = flat_candle(before, told.open_time_ms) if isinstance(told, Flat) else before
             decoded.closed.append((name, candle))
