@@ -215,6 +215,10 @@ class TestWithoutTheClock:
 
 
 class TestLostFrames:
+    @pytest.fixture
+    def watch(self) -> Watch:
+        return Watch(Closing(MINUTE, beats=True))
+
     def test_a_silence_that_is_too_long_leaves_what_was_before_it_to_others(self, watch: Watch) -> None:
         watch.row(0, "5", at(0, 50_000))
         watch.lossy = True
@@ -222,6 +226,17 @@ class TestLostFrames:
         assert watch.heartbeat(at(1, 25_001)) == ([], None)
         watch.lossy = False
         assert watch.heartbeat(at(3, GRACE_MS)) == ([(1, "6", "1"), (2, "6", "-")], None)
+
+    def test_a_server_without_heartbeats_may_be_silent(self) -> None:
+        watch = Watch(Closing(MINUTE), lossy=True)
+        watch.row(0, "5", at(0, 50_000))
+        assert watch.row(2, "6", at(2, 10_000)) == ([(0, "5", "1"), (1, "5", "-")], (2, "6"))
+        assert watch.heartbeat(at(2, 50_000)) == ([], None)  # too late to be one to count on
+        early = watch.closing.beats
+        assert watch.row(3, "7", at(3, 20_000)) == ([(2, "6", "1")], (3, "7"))
+        watch.heartbeat(at(3, 35_000))
+        assert (early, watch.closing.beats) == (False, True)
+        assert watch.row(4, "8", at(4, 20_000)) == ([], (4, "8"))
 
     def test_nor_is_anything_flat_that_began_before_its_end(self, watch: Watch) -> None:
         watch.row(0, "5", at(0, 50_000))
@@ -238,8 +253,20 @@ class TestLostFrames:
 
 class TestAbsurdities:
     @pytest.mark.parametrize("ahead_ms", [50 * 365 * DAY_MS, 30 * MINUTE_MS])
-    def test_an_instant_ahead_of_all_others_is_survived(self, ahead_ms: int) -> None:
+    def test_an_instant_ahead_of_all_others_is_survived_without_heartbeats(self, ahead_ms: int) -> None:
         watch = Watch(Closing(MINUTE), lossy=True)
+        watch.row(0, "5", at(0, 10))
+        closed, _ = watch.heartbeat(at(0, ahead_ms))
+        assert closed[0] == (0, "5", "1")
+        for sent_ms in (20, 30):
+            assert watch.row(0, "6", at(0, sent_ms))[1] is None
+        assert watch.row(0, "7", at(0, 40)) == ([], (0, "7"))
+        watch.lossy, watch.clock_ms = False, at(0, 40)
+        assert watch.row(1, "8", at(1, 5_000)) == ([(0, "7", "1")], (1, "8"))
+
+    @pytest.mark.parametrize("ahead_ms", [50 * 365 * DAY_MS, 30 * MINUTE_MS])
+    def test_an_instant_ahead_of_all_others_is_survived(self, ahead_ms: int) -> None:
+        watch = Watch(Closing(MINUTE, beats=True), lossy=True)
         watch.row(0, "5", at(0, 10))
         assert watch.heartbeat(at(0, ahead_ms)) == ([], None)
         assert watch.row(0, "6", at(0, 20)) == ([], (0, "6"))

@@ -462,6 +462,17 @@ class TestCloses:
         decoded = decode(*silence(SENT_MS, OPEN_MS + 2 * MINUTE_MS, CHANNEL + 1), on=on, streams=streams)
         assert [name for name, _ in decoded.closed] == [OTHER]
 
+    def test_but_for_heartbeats_which_are_on_all_of_them_if_on_one(self) -> None:
+        later_ms = OPEN_MS + 2 * MINUTE_MS
+        for beats in (False, True):
+            on = session(NAME, OTHER)
+            decode(frame(row()), frame(row(), channel=CHANNEL + 1), on=on, streams=BOTH)
+            if beats:
+                decode(heartbeat(SENT_MS + 15_000, CHANNEL + 1), on=on, streams=BOTH)
+            decoded = decode(frame(row(later_ms), later_ms + 10_000), on=on, streams=BOTH)
+            assert [name for name, _ in decoded.closed] == ([] if beats else [NAME, NAME])
+            assert list(decoded.open) == [NAME]
+
     def test_sessions_have_nothing_to_do_with_each_other(self) -> None:
         session()
         assert decode(frame(row()), on=CODEC.session()).ignored == 1

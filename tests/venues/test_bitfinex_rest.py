@@ -213,6 +213,7 @@ class TestErrors:
             (429, b"", RateLimited),
             (429, b"<html>", RateLimited),
             (403, b"<html>", RateLimited),
+            (418, b"", RateLimited),
             (500, b'["error",20060,"maintenance"]', RequestFailed),
             (503, b'["error",11000,"ready: invalid"]', RequestFailed),
             (500, b'["error",10020,"limit: invalid"]', VenueError),
@@ -235,7 +236,7 @@ class TestErrors:
         assert type(caught.value) is expected
         if isinstance(caught.value, RateLimited):
             assert caught.value.retry_after_s == 60.0
-            assert caught.value.status in (429, 403)
+            assert caught.value.status == (status if status in (403, 418) else 429)
 
     def test_the_wait_may_be_told(self) -> None:
         with pytest.raises(RateLimited) as caught:

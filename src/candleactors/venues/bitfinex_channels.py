@@ -39,6 +39,8 @@ class Channels:
     """See the module's description."""
 
     def __init__(self) -> None:
+        self.beats = False
+        """Whether this server is known to send heartbeats in time."""
         self._channels: dict[int, Channel] = {}
         self._numbers: dict[str, int] = {}
         self._asked: dict[str, int] = {}  # names to the requests that ask to subscribe them
@@ -47,6 +49,13 @@ class Channels:
     def get(self, number: int) -> Channel | None:
         """Return the channel with this number, ``None`` where there is none."""
         return self._channels.get(number)
+
+    def on_beats(self) -> None:
+        """Take in that heartbeats come in time: on one channel, so on all."""
+        self.beats = True
+        for channel in self._channels.values():
+            if channel.closing is not None:
+                channel.closing.beats = True
 
     def subscribe(self, request_id: int, name: str) -> dict[str, Any]:
         """Return the message that subscribes `name`."""

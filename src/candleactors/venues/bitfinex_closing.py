@@ -59,9 +59,12 @@ class Closing:
         "_timeframe",
         "_told",
         "_waiting",
+        "beats",
     )
 
-    def __init__(self, timeframe: Timeframe, grace_ms: int = GRACE_MS) -> None:
+    def __init__(self, timeframe: Timeframe, grace_ms: int = GRACE_MS, *, beats: bool = False) -> None:
+        self.beats = beats
+        """Whether heartbeats are known to come, and in time."""
         self._timeframe = timeframe
         self._grace_ms = grace_ms
         self._clock_ms: int | None = None  # the server's, as far as is known
@@ -89,6 +92,7 @@ class Closing:
 
     def on_instant(self, sent_ms: int) -> Inferred:
         """Return what it means that nothing else was to be said at `sent_ms`."""
+        self.beats = self.beats or (self._clock_ms is not None and 0 <= sent_ms - self._clock_ms <= _SILENCE_MS)
         self._check_clock(sent_ms)
         return self._infer(sent_ms, [])
 
@@ -100,14 +104,14 @@ class Closing:
     def _check_clock(self, sent_ms: int | None) -> None:
         """Begin anew where frames were lost, or where the clock turns out to have been wrong.
 
-        A channel is never silent for longer than a heartbeat takes, so that a leap of the clock means lost frames: what
-        came before may lack a change, and is left to REST. One absurd instant is such a leap, and leaves the clock far
-        ahead of all that follows; but a single frame of old is only late.
+        A channel with heartbeats is never silent for longer than they take, so that a leap of the clock means lost
+        frames: what came before may lack a change, and is left to REST. One absurd instant is such a leap, and leaves
+        the clock far ahead of all that follows; but a single frame of old is only late.
         """
         if sent_ms is None:
             return
         clock_ms = self._clock_ms
-        if clock_ms is not None and sent_ms - clock_ms <= _SILENCE_MS:
+        if clock_ms is not None and not (self.beats and sent_ms - clock_ms > _SILENCE_MS):
             if sent_ms + _BEHIND_MS > clock_ms:
                 self._strikes = 0
                 self._clock_ms = max(clock_ms, sent_ms)

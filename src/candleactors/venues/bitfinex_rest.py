@@ -151,8 +151,8 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
     if succeeded and _ERROR.match(body) is None:
         return
     code, message = _error(body)
-    if status == 429 or code == _RATE_LIMIT or message == "ERR_RATE_LIMIT":
-        _refuse_for_rate(429, headers, message)
+    if status in (418, 429) or code == _RATE_LIMIT or message == "ERR_RATE_LIMIT":
+        _refuse_for_rate(418 if status == 418 else 429, headers, message)
     if code is None and status == 403:  # the firewall in front; about the address, not about the request
         _refuse_for_rate(403, headers, message)
     if code is None or code in _NOT_READY:

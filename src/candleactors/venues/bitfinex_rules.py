@@ -59,6 +59,7 @@ RULES: Final = VenueRules(
     closes=Closes.INFERRED,
     close_lag_s=20.0,  # a heartbeat every 15 s at the latest, the grace, and the way here
     skips_empty=True,
+    heartbeat_s=15.0,
     gives=frozenset({"volume"}),
     # Nobody documents on which day two weeks begin.
     drifting=frozenset({Timeframe("14d")}),

@@ -161,13 +161,15 @@ class BitfinexSession:
                 raise ValueError(problem)
         closing = channel.closing
         if closing is None:
-            closing = channel.closing = Closing(stream.timeframe)
+            closing = channel.closing = Closing(stream.timeframe, beats=self._channels.beats)
         if rows is not None:
             inferred = closing.on_rows(rows, sent_ms)
             if not inferred.closed and inferred.forming is None:
                 decoded.ignored += 1
         elif sent_ms is not None:
             inferred = closing.on_instant(sent_ms)
+            if closing.beats and not self._channels.beats:
+                self._channels.on_beats()
         else:
             inferred = Inferred([], None)
         _tell(inferred, channel.name, stream, received_ms, decoded)
