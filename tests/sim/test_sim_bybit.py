@@ -121,6 +121,14 @@ class TestConversation:
         assert numbered == '{"success":true,"ret_msg":"pong","req_id":"5","op":"ping"}'
 
     @MARKETS
+    @pytest.mark.parametrize(("asked", "echoed"), [(3, "3"), (-1, "-1"), ("3", "3"), (True, None), (3.0, None)])
+    def test_numbers_of_requests_come_back_as_text(
+        self, rules: BybitRules, dialect: BybitCodec, asked: object, echoed: str | None
+    ) -> None:
+        for said in run(lambda: talk(rules, ask("subscribe", NAME, req_id=asked), {"op": "ping", "req_id": asked})):
+            assert json.loads(said).get("req_id") == (echoed or ("" if rules.linear else None))
+
+    @MARKETS
     def test_one_bad_topic_refuses_the_whole_request(self, rules: BybitRules, dialect: BybitCodec) -> None:
         async def body() -> None:
             sim = simulator(rules)

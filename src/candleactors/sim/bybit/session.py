@@ -48,7 +48,8 @@ class BybitSession(Session):
             undecoded = f"Failed to decode incoming data:readObjectStart: expect {{ or n, but found {found}"
             return Refusal(undecoded, (self._reply("", undecoded, None, success=False),))
         op, said_id = message.get("op", ""), message.get("req_id")
-        request_id = said_id if isinstance(said_id, str) else None
+        # A number is repeated as text, as clients that number their requests recorded it.
+        request_id = str(said_id) if type(said_id) is int or isinstance(said_id, str) else None
         if op == "ping":
             return Keepalive((self._reply("ping", "pong", request_id, success=True),))
         args = message.get("args")
