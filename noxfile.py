@@ -8,6 +8,7 @@ nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.error_on_missing_interpreters = True
 
+INTEROP = ("ccxt>=4.4", "pybit>=5.8", "python-binance>=1.0.19")
 PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
 
 
@@ -37,7 +38,7 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def interop(session: nox.Session) -> None:
     """Let clients that nobody here wrote talk to the simulator."""
-    session.install(".[test]", "python-binance>=1.0.19", "ccxt>=4.4")
+    session.install(".[test]", *INTEROP)
     session.run("pytest", "-m", "interop", "tests/interop", *session.posargs)
 
 

@@ -1,6 +1,6 @@
 """Real clients against the simulator over loopback TCP: what they get must be what its REST says.
 
-Needs ``python-binance`` and ``ccxt``; run with ``nox -s interop``.
+Binance's markets, whose simulator runs as users run it, by the command. Run all of these with ``nox -s interop``.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from simulated import within_deadline
 
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.filterwarnings("default"),  # the clients' own warnings are not ours to fix
     pytest.mark.timeout(90),
 ]
-
-DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +33,6 @@ def venues() -> Iterator[dict[str, str]]:
         lines = [process.stdout.readline().split() for _ in range(4)]
         yield {venue: url.removeprefix("http://") for venue, kind, url in lines if kind == "rest"}
         process.send_signal(signal.SIGINT)
-
-
-def within_deadline(body: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(body(), DEADLINE_S))
 
 
 def test_python_binance_spot(venues: dict[str, str]) -> None:
