@@ -32,9 +32,8 @@ UNDATED = {market: [symbol for symbol in symbols if symbol != DATED] for market,
 
 @pytest.fixture(scope="module")
 def venues() -> Iterator[dict[str, Simulated]]:
-    spot = evolve(BYBIT_SPOT_RULES, oldest_first_from_start=True)  # which ccxt counts on to page forward
-    linear = evolve(BYBIT_LINEAR_RULES, oldest_first_from_start=True, dated=(("BTCUSDT", DELIVERY_MS),))
-    with simulated(spot, linear) as venues:
+    linear = evolve(BYBIT_LINEAR_RULES, dated=(("BTCUSDT", DELIVERY_MS),))
+    with simulated(BYBIT_SPOT_RULES, linear) as venues:
         yield {name.removeprefix("bybit-"): venue for name, venue in venues.items()}
 
 

@@ -42,8 +42,8 @@ class BybitRules(Rules):
     """More than `requests` in this time have the address banned for `ban_s`."""
     ban_s: float = field(default=600.0, validator=gt(0))
     klines_limit: int = field(default=1000, validator=gt(0))
-    oldest_first_from_start: bool = False
-    """Whether a start without an end asks for the rows right behind it, instead of the newest."""
+    oldest_first_from_start: bool = True
+    """Whether a start without an end asks for the rows right behind it, which ccxt relies on, or for the newest."""
     end_included: bool = True
     """Whether a row that opens at the end asked for belongs to the answer."""
     instruments_limit: int = field(default=1000, validator=ge(1))
