@@ -6,6 +6,7 @@ import random
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,35 @@ def test_the_time_that_has_passed_proves_it_too_but_not_too_early() -> None:
     events = answer(continuity, [], 70.0, at(2) + 10_001)
     assert [told(event) for event in events] == [(1, 7, "filled")]
     assert continuity.expected_ms == at(2), "which is still running"
+
+
+def test_a_market_that_has_ended_is_not_filled() -> None:
+    continuity = resumed(row(0, 7), heartbeats=True)
+    continuity.on_alive(at(3) + 30_000)
+    fetch = wish(continuity, 600.0, at(9) + 30_000)
+    events = continuity.on_rows(fetch, [], 600.0, at(9) + 30_000)
+    assert [told(event)[0] for event in events] == [1, 2], "of what came later nobody knows whether it was traded"
+    continuity.on_open(at(9), at(9), 601.0, FAR)
+    fetch = wish(continuity, 602.0, at(9) + 32_000)
+    events = continuity.on_rows(fetch, [row(9, closed=False)], 602.0, at(9) + 32_000)
+    assert [told(event)[0] for event in events] == [3, 4, 5, 6, 7, 8]
+
+
+def test_minutes_without_trades_in_a_gap_are_filled_once_rest_answers() -> None:
+    continuity = resumed(row(0, 7), deadline_s=5.0)
+    continuity.on_closed(candle(4, 8), 60.0, FAR)
+    continuity.on_fetch_failed(wish(continuity, 61.0, at(5)), 61.0)
+    events, _ = continuity.tick(66.0, at(5) + 5_000)
+    assert events == [Gap(STREAM, at(1), at(3), GapReason.UNREPAIRED), candle(4, 8)]
+    _, fetch = continuity.tick(75.0, at(5) + 15_000)
+    assert fetch is not None
+    assert (fetch.urgency, fetch.start_ms) == (Urgency.GAP, at(-59))
+    events = continuity.on_rows(fetch, [row(0, 7), row(2, 9), row(4, 8)], 76.0, at(5) + 16_000)
+    assert sorted(told(event.candle) for event in events if isinstance(event, Revision)) == [
+        (1, 7, "filled"),
+        (2, 9, "rest"),
+        (3, 9, "filled"),
+    ]
 
 
 def test_a_forming_row_right_after_its_open_proves_nothing_yet() -> None:
@@ -380,11 +410,14 @@ class Market:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32), minutes=st.integers(3, 40), resume=st.booleans())
-def test_gapless_flat_and_corrected_whatever_the_socket_says(seed: int, minutes: int, resume: bool) -> None:
+@given(seed=st.integers(0, 2**32), minutes=st.integers(3, 40), resume=st.booleans(), alive=st.booleans())
+def test_gapless_flat_and_corrected_whatever_the_socket_says(
+    seed: int, minutes: int, resume: bool, alive: bool
+) -> None:
     rng = random.Random(seed)
     market = Market(rng, minutes)
     rules = ContinuityRules(history=10, verify_interval_s=600.0, deadline_s=1e9, fills=True, confirms=True)
+    rules = evolve(rules, heartbeats=alive)
     continuity = Continuity(STREAM, rules, 60.0, resume_after_ms=at(0) if resume else None)
     if resume:
         first = market.candle(0, 60.0, Source.REST)
@@ -411,6 +444,8 @@ def test_gapless_flat_and_corrected_whatever_the_socket_says(seed: int, minutes:
         forming = market.candle(int(now_s / 60.0), now_s, Source.WS, closed=False)
         if forming is not None and rng.random() >= loses:
             continuity.on_open(forming.open_time_ms, venue_ms, now_s, venue_ms)
+        if alive:
+            continuity.on_alive(venue_ms)
         if now_s >= continuity.next_check_s:
             events, fetch = continuity.tick(now_s, venue_ms)
             out += events

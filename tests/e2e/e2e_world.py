@@ -17,7 +17,7 @@ from candleactors.errors import SubscriberLagged
 from candleactors.feed import Feed, open_feed
 from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Source, Stream, Timeframe
 from candleactors.settings import Settings, VenueSettings
-from candleactors.sim.binance import SPOT_RULES, USDM_RULES
+from candleactors.sim import RULES
 from candleactors.sim.faults import Fault, FaultKind
 from candleactors.sim.market import Market
 from candleactors.sim.rules import Rules
@@ -32,7 +32,8 @@ EPOCH = 1_700_000_000_000  # 22:13:20, 20 seconds into a minute
 EVE = 1_719_791_990_000  # 2024-06-30 23:59:50, a Sunday: everything from 1m to 1M closes ten seconds later
 SPOT = "binance-spot"
 USDM = "binance-usdm"
-RULES = {SPOT: SPOT_RULES, USDM: USDM_RULES}
+HOSTS = {SPOT: "sim", USDM: "usdm"}
+"""Of the venues that most tests live with; others have hosts of their own names."""
 
 
 def spot(*symbols: str, frames: Iterable[str] = ("1s", "1m"), **more: Any) -> VenueSettings:
@@ -49,6 +50,13 @@ def spot(*symbols: str, frames: Iterable[str] = ("1s", "1m"), **more: Any) -> Ve
 def usdm(*symbols: str, frames: Iterable[str] = ("1m",), **more: Any) -> VenueSettings:
     """The same for the futures' simulator."""
     return evolve(spot(*symbols, frames=frames), websocket_url="ws://usdm:80", rest_url="http://usdm:80", **more)
+
+
+def other(venue: str, *symbols: str, frames: Iterable[str] = ("1m",), **more: Any) -> dict[str, VenueSettings]:
+    """The same for the simulator of any venue, under its name."""
+    host = HOSTS.get(venue, venue)
+    settings = spot(*symbols, frames=frames, **more)
+    return {venue: evolve(settings, websocket_url=f"ws://{host}:80", rest_url=f"http://{host}:80")}
 
 
 class Log:
@@ -105,14 +113,13 @@ class World:
 
     def listen(self) -> None:
         """Have every simulator accept connections."""
-        for name, host in ((SPOT, "sim"), (USDM, "usdm")):
-            if name in self.sims:
-                self.network.listen(self.sims[name].serve_stream, host, 80)
+        for name, sim in self.sims.items():
+            self.network.listen(sim.serve_stream, HOSTS.get(name, name), 80)
 
     def unlisten(self) -> None:
         """Have every simulator refuse connections, as a host that is down."""
-        for host in ("sim", "usdm"):
-            self.network.unlisten(host, 80)
+        for name in self.sims:
+            self.network.unlisten(HOSTS.get(name, name), 80)
 
     def inject(self, kind: FaultKind, **more: Any) -> None:
         """Let a fault happen now, on every venue."""
@@ -178,11 +185,16 @@ async def open_world(
     epoch_ms: int = EPOCH,
     rules: Mapping[str, Rules] | None = None,
     market: Market | None = None,
+    others: Mapping[str, VenueSettings] | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
-    """Run simulators for `venues` around the body. `settings` go to `Settings`, `rules` replace the venues' own."""
-    chosen = venues or (spot(),)
+    """Run simulators for `venues`, Binance's, and `others` around the body.
+
+    `settings` go to `Settings`, `rules` replace the venues' own.
+    """
+    chosen = venues if venues or others else (spot(),)
     named = {USDM if venue.websocket_url == "ws://usdm:80" else SPOT: venue for venue in chosen}
+    named |= others or {}
     async with trio.open_nursery() as nursery:
         world = World(
             nursery,

@@ -364,7 +364,13 @@ class TestNonsense:
 
     @pytest.mark.parametrize(
         "duplicate",
-        [b'"x":false,"x":true', b'"x":true,"x":true', b'"x":true,"c":"0.0412"', b'"x":true,"\\u0063":"0.0412"'],
+        [
+            b'"x":false,"x":true',
+            b'"x":true,"x":true',
+            b'"x":true,"c":"0.0412"',
+            b'"x":true,"c" :"0.0412"',
+            b'"x":true,"\\u0063":"0.0412"',
+        ],
     )
     def test_a_closed_candle_with_a_duplicate_key(self, duplicate: bytes) -> None:
         assert "twice" in str(assert_rejected(kline(closed=True).replace(b'"x":true', duplicate)))

@@ -156,7 +156,7 @@ class Connection:
                 self._deps.on_rejections(Rejections(self._shard.id, len(decoded.rejected), decoded.rejected[0]))
             if decoded.closing_soon:
                 self._deps.on_closing_soon(self._shard.id)
-            if decoded.open or decoded.closed or decoded.rejected:
+            if decoded.open or decoded.closed or decoded.alive or decoded.rejected:
                 await self._deps.sequencer.put(Batch(decoded, received_ms))
 
     def _on_reply(self, reply: Reply, now_s: float) -> None:
@@ -214,14 +214,14 @@ class Connection:
             self._book.on_acked(request.id, self._deps.clock.monotonic_s())
 
     def _park_refused(self) -> None:
-        """Take what the venue refuses out of service, so that one bad symbol never troubles the others.
+        """Have what the venue refuses taken out of service, so that one bad symbol never troubles the others.
 
         A name that is merely never answered stays in the plan: REST delivers it, the next connection tries again.
         """
         for refusal in self._book.take_refusals():
             stream = self._streams.get(refusal.name)
             if stream is not None and refusal.code is not None:
-                self._deps.interest.park(stream, f"subscription refused: {refusal.message}")
+                self._deps.interest.refuse(stream, f"subscription refused: {refusal.message}")
 
     def _count_pongs(self) -> None:
         """Pongs count against the venue's limit like our own messages."""

@@ -34,7 +34,7 @@ async def run_monitor(shard: Shard, deps: MonitorDeps, context: ChildContext) ->
     restarts both.
     """
     clock, codec, interval_s = deps.clock, deps.codec, deps.settings.interval_s
-    health = ShardHealth(HealthRules(interval_s, deps.settings.sick_share))
+    health = ShardHealth(HealthRules(interval_s, deps.settings.sick_share, codec.rules.heartbeat_s is not None))
     silent: dict[str, float] = {}
     shard.readings.take_all()
     look_at_s = clock.monotonic_s() + interval_s

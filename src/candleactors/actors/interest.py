@@ -14,6 +14,9 @@ from candleactors.core.sharding import ShardLimits, ShardPlan
 from candleactors.model import Stream
 from candleactors.transport.clock import Clock
 
+REFUSED_S = 60.0
+"""How long a stream whose subscription was refused is served over REST yet: a symbol may have been delisted, and its
+last candles not have been told."""
 PARKED_S = 1800.0
 """How long a stream stays parked before it is tried again."""
 
@@ -42,12 +45,14 @@ class Interest:
         self._news = trio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._parked_until_s: dict[Stream, float] = {}
+        self._refused: dict[Stream, tuple[float, str]] = {}  # with until when, and why
 
     async def run(self, context: ChildContext) -> None:
         """Expire interests, and give parked streams another chance, until asked to stop."""
         context.started()
         while not context.stopping.is_set():
-            due_s = min(self._parked_until_s.values(), default=math.inf)
+            refused_s = (until_s for until_s, _ in self._refused.values())
+            due_s = min((*self._parked_until_s.values(), *refused_s), default=math.inf)
             if (expiry_s := self._registry.next_expiry()) is not None:
                 due_s = min(due_s, expiry_s)
             await wait_any(self._news, context.stopping, until_s=due_s)
@@ -55,6 +60,8 @@ class Interest:
             self._announce(self._registry.expire(now_s))
             for stream in [stream for stream, until_s in self._parked_until_s.items() if until_s <= now_s]:
                 self.release(stream)
+            for stream in [stream for stream, (until_s, _) in self._refused.items() if until_s <= now_s]:
+                self.park(stream, self._refused[stream][1])
 
     def watch(
         self, owner: str, streams: Iterable[Stream], *, priority: int = 0, expires_after_s: float | None = None
@@ -68,12 +75,20 @@ class Interest:
     def unwatch(self, owner: str, streams: Iterable[Stream] | None = None) -> None:
         """See `Registry.unwatch`."""
         self._announce(self._registry.unwatch(owner, streams))
+        for stream in [stream for stream in self._refused if stream not in self._registry.desired(stream.venue)]:
+            del self._refused[stream]  # whoever wants it again, tries again
+
+    def refuse(self, stream: Stream, reason: str) -> None:
+        """Take notice that the venue refuses to push `stream`: it is parked in `REFUSED_S`."""
+        self._refused.setdefault(stream, (self._clock.monotonic_s() + REFUSED_S, reason))
+        self._tell()
 
     def park(self, stream: Stream, reason: str) -> None:
         """Take a stream out of service, for `PARKED_S`: what a venue does not know today it may list tomorrow.
 
         See `Registry.park`.
         """
+        self._refused.pop(stream, None)
         known = stream in self._registry.parked
         self._announce(self._registry.park(stream, reason))
         if not known and stream in self._registry.parked:
@@ -142,7 +157,10 @@ class Interest:
         for venue in changed:
             self._versions[venue] += 1
         if changed:
-            news, self._news = self._news, trio.Event()
-            news.set()
+            self._tell()
             for listener in self._listeners:
                 listener()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, trio.Event()
+        news.set()

@@ -123,9 +123,14 @@ class Sequencer:
     def _take_in(self, messages: Iterable[SequencerMessage], delivery: Delivery) -> None:
         now_s = self._clock.monotonic_s()
         horizon_ms = self._venue_clock.horizon_ms(now_s, self._clock.wall_ms())
+        venue_now_ms = self._venue_clock.now_ms(now_s)
         for message in messages:
             if isinstance(message, Batch):
                 self._on_batch(message, now_s, horizon_ms, delivery)
+                if venue_now_ms is not None:
+                    for name in message.decoded.alive:
+                        if continuity := self._followed.get(name):
+                            continuity.on_alive(venue_now_ms)
             elif isinstance(message, Opened):
                 if self._opening.pop(message.stream, None) is not None:
                     self._follow(message, now_s)

@@ -111,6 +111,7 @@ class Venue:
                 max_rows=rules.klines_limit,
                 windowed=rules.windowed_klines,
                 fills=rules.skips_empty,
+                heartbeats=rules.heartbeat_s is not None,
                 confirms=rules.closes is Closes.INFERRED,
             ),
             clock=parts.clock,

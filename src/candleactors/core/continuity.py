@@ -8,15 +8,16 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 - A closed candle that contradicts one already delivered goes out as a correction once REST has confirmed it, see
   `candleactors.core.delivered`.
 - A candle that is overdue is asked for over REST, so a mute socket delays candles but does not lose them.
-- Where a venue has no candle for an interval without trades, one is filled in, flat at the last close, as soon as a
-  later row, or the time that has passed, proves that there is none. What was filled or inferred is compared with REST
-  soon after.
+- Where a venue has no candle for an interval without trades, one is filled in, flat at the last close, as soon as REST
+  shows that there is none and something later, on REST or the socket, that the market goes on. What was filled or
+  inferred is compared with REST soon after.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import pairwise
 
 from attrs import define, frozen
 
@@ -30,6 +31,7 @@ from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, 
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
 _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restarted
+_BEFORE_GAP = 60
 _MAX_FILLED = 10_000  # at one answer; a longer stretch without trades is a gap
 _LONGEST_SLEEP_S = 60.0
 
@@ -54,6 +56,8 @@ class ContinuityRules:
     """Whether an answer covers only so many intervals from its start on as rows were asked for."""
     fills: bool = False
     """Whether intervals without a row had no trades, and are filled."""
+    heartbeats: bool = False
+    """Whether the socket tells all the time that the market goes on (`Continuity.on_alive`); nothing is filled else."""
     confirms: bool = False
     """Whether closed candles from the socket were inferred, and are confirmed over REST."""
 
@@ -94,6 +98,7 @@ class Continuity:
     """
 
     __slots__ = (
+        "_alive_ms",
         "_asked",
         "_asked_at_s",
         "_catching_up",
@@ -140,6 +145,7 @@ class Continuity:
             self.expected_ms = stream.timeframe.next_open(resume_after_ms)
         self._held: dict[int, Candle] = {}
         self._known_ms: int | None = None  # something opens here, so everything before it is closed
+        self._alive_ms = 0  # when the market was last seen to go on
         self._progress_s = now_s  # when the hole was noticed or last shrank
         self._asked: Fetch | None = None
         self._asked_at_s = 0.0
@@ -174,6 +180,10 @@ class Continuity:
     def memory(self) -> Memory:
         """What to give to whoever follows the stream after this."""
         return Memory(self._delivered.told, self._gaps.gaps(self.stream), self._delivered.close)
+
+    def on_alive(self, at_ms: int) -> None:
+        """Take notice that the socket showed at `at_ms`, by the venue's clock, that the market goes on."""
+        self._alive_ms = max(self._alive_ms, at_ms)
 
     def on_open(self, open_ms: int, event_ms: int, now_s: float, horizon_ms: int, traded: float = 0.0) -> bool:
         """Take notice of a forming candle; return whether to deliver it: nothing before it is missing, and it is not
@@ -244,6 +254,8 @@ class Continuity:
         if self.expected_ms is not None:
             self._take(answer, wanted, now_s, events)
         if fetch.urgency is Urgency.GAP and fetch.start_ms is not None:
+            if rules.fills:
+                self._fill_gaps(answer, events)
             self._gaps.looked(fetch.start_ms, rows, now_s)
         if fetch.urgency is Urgency.DOUBT and fetch.start_ms is not None:
             self._doubt_at_s = now_s + rules.max_retry_s
@@ -319,7 +331,9 @@ class Continuity:
         if (doubted_ms := self._delivered.doubted_ms) is not None and now_s >= self._doubt_at_s:
             return self._since(doubted_ms, Urgency.DOUBT)
         if (gap := self._gaps.due(now_s)) is not None:
-            return self._from(gap.first_ms, timeframe.count_between(gap.first_ms, gap.until_ms) + 2, Urgency.GAP)
+            # Where what has no row is filled, the price before it is asked for too.
+            start_ms = timeframe.advance(gap.first_ms, -_BEFORE_GAP) if rules.fills else gap.first_ms
+            return self._from(start_ms, timeframe.count_between(start_ms, gap.until_ms) + 2, Urgency.GAP)
         if now_s >= self._comparisons.due_s:
             self._comparisons.made(now_s)
             if (first_ms := self._delivered.first_ms) is not None:
@@ -388,10 +402,12 @@ class Continuity:
         return False
 
     def _notice(self, open_ms: int, now_s: float) -> None:
+        self.on_alive(open_ms)
         if self._known_ms is None:
             self._progress_s = now_s
             self._polls, self._poll_at_s = 0, now_s  # however rarely it was asked for while nothing came at all
             self.counters.holes += self._started
+            self._polls, self._poll_at_s = 0, now_s  # there is news to ask for, however often there was none
             self.next_check_s = now_s
         if self._known_ms is None or open_ms > self._known_ms:
             self._known_ms = open_ms
@@ -460,6 +476,10 @@ class Continuity:
             until_ms = last_ms if not answer.rows[-1].closed and last_ms <= lagging_ms else None
         elif not self._knows_what_to_fill:
             until_ms = None
+        elif self._rules.heartbeats and until_ms is not None:
+            # That nothing follows may also mean that the market has ended: only what was over when it lived counts.
+            lived = self.stream.timeframe.count_between(self._expected(), self._alive_ms)
+            until_ms = min(until_ms, self.stream.timeframe.advance(self._expected(), lived))
         if until_ms is not None and not self._fills_too_much(until_ms, room):
             self._skip_venue_gap(until_ms, received_ms, now_s, events)
 
@@ -521,6 +541,15 @@ class Continuity:
         for open_ms in stream.timeframe.opens(self._expected(), until_ms):
             self.counters.filled += 1
             self._deliver(flat_candle(stream, open_ms, close, received_ms), events)
+
+    def _fill_gaps(self, answer: Answer, events: list[Event]) -> None:
+        """Fill in gaps what `answer` shows to have had no trades."""
+        for before, after in pairwise(answer.rows):
+            until_ms = min(after.open_time_ms, answer.lagging_ms)
+            for open_ms in self._gaps.opens(before.next_open_time_ms, until_ms)[:_MAX_FILLED]:
+                self._gaps.fill(open_ms)
+                self.counters.filled += 1
+                self._revise(flat_candle(self.stream, open_ms, before.close, answer.received_ms), events)
 
     def _give_up(self, now_s: float, events: list[Event]) -> None:
         """Stop waiting for what is missing: the rest goes on, and what is repaired later arrives as revisions."""

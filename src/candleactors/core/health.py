@@ -36,6 +36,8 @@ class HealthRules:
 
     interval_s: float = 30.0
     sick_share: float = 0.5
+    heartbeats: bool = False
+    """Whether every stream says at least that it lives: then silence is a sickness, whatever REST shows."""
     readings_per_look: int = 20
     """Most streams read over REST at one look, so that a quiet market does not eat the venue's budget."""
 
@@ -102,7 +104,7 @@ class ShardHealth:
         suspect.answer_due_s = None
         suspect.readings += 1
         suspect.reading = reading
-        if told_too_little or moved:
+        if told_too_little or moved or self._rules.heartbeats:
             suspect.state = StreamState.SICK
             suspect.next_reading_s = now_s + self._rules.interval_s
         elif suspect.readings > 1:

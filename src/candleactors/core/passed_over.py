@@ -56,6 +56,14 @@ class PassedOver:
         """Return when `due` next returns one; infinity if never."""
         return min((stretch.retry_at_s for stretch in self._stretches), default=float("inf"))
 
+    def opens(self, first_ms: int, until_ms: int) -> list[int]:
+        """Return the open times in [`first_ms`, `until_ms`), themselves open times, that were passed over."""
+        return [
+            open_ms
+            for stretch in self._stretches
+            for open_ms in self._timeframe.opens(max(first_ms, stretch.first_ms), min(until_ms, stretch.until_ms))
+        ]
+
     def fill(self, open_ms: int) -> bool:
         """Take the interval out of the stretch it is in; return whether it was in one."""
         for index, stretch in enumerate(self._stretches):

@@ -159,11 +159,12 @@ class Timeframe:
         return open_ms - duration
 
     def advance(self, open_ms: int, count: int) -> int:
-        """Return the open time of the interval `count` after the one that opens at `open_ms`."""
+        """Return the open time of the interval `count` after the one that opens at `open_ms`, before it if negative."""
         if self.duration_ms is not None and not self._restarts_daily:
             return open_ms + count * self.duration_ms
-        for _ in range(count):
-            open_ms = self.next_open(open_ms)
+        step = self.next_open if count > 0 else self.previous_open
+        for _ in range(abs(count)):
+            open_ms = step(open_ms)
         return open_ms
 
     def close_ms(self, open_ms: int) -> int:

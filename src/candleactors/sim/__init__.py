@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from candleactors.sim.binance import ASTER_RULES, SPOT_RULES, USDM_RULES, BinanceRules
+from candleactors.sim.bitfinex import BITFINEX_RULES, BitfinexRules
 from candleactors.sim.bybit import BYBIT_LINEAR_RULES, BYBIT_SPOT_RULES, BybitRules
 from candleactors.sim.candles import TruthCandle
 from candleactors.sim.counters import Counters
@@ -16,12 +17,13 @@ from candleactors.sim.rules import Rules
 from candleactors.sim.server import Simulator
 from candleactors.sim.tape import Outage, SymbolSpec
 
-_ALL: Final = (ASTER_RULES, SPOT_RULES, USDM_RULES, BYBIT_LINEAR_RULES, BYBIT_SPOT_RULES, OKX_RULES)
+_ALL: Final = (ASTER_RULES, SPOT_RULES, USDM_RULES, BYBIT_LINEAR_RULES, BYBIT_SPOT_RULES, OKX_RULES, BITFINEX_RULES)
 RULES: Final[Mapping[str, Rules]] = {rules.name: rules for rules in _ALL}
 """Every venue that can be simulated, by name."""
 
 __all__ = [
     "ASTER_RULES",
+    "BITFINEX_RULES",
     "BYBIT_LINEAR_RULES",
     "BYBIT_SPOT_RULES",
     "OKX_RULES",
@@ -29,6 +31,7 @@ __all__ = [
     "SPOT_RULES",
     "USDM_RULES",
     "BinanceRules",
+    "BitfinexRules",
     "BybitRules",
     "Counters",
     "Fault",

@@ -94,8 +94,10 @@ class Simulator:
         halted are missing where the venue lets them be told from the former. Raises `InvalidSymbol`.
         """
         rules, market_symbol = self.rules, self.dialect.market_symbol(symbol)
-        halted = not rules.flat_rows
-        rows = self.market.truth(market_symbol, timeframe, first_open_ms, until_ms, halted=halted)
+        rows = self.market.truth(market_symbol, timeframe, first_open_ms, until_ms, halted=not rules.flat_rows)
+        if not rules.flat_rows and (delisted_ms := self.market.tape(market_symbol).delisted_ms) is not None:
+            # Nobody can tell an interval without trades that the symbol did not live to see the end of.
+            rows = [row for row in rows if row.volume or row.close_time_ms < delisted_ms]
         return [row.as_given(rules.gives) for row in rows]
 
     @asynccontextmanager

@@ -28,6 +28,9 @@ class Weather:
 
     stale_until_ms: int = 0
     """Until then REST may have told what was true earlier."""
+    lossy_until_ms: dict[str, int] = field(factory=dict)
+    """Until then what a venue pushed may have been lost or late, and REST not have shown it yet. Only of venues that do
+    not say which candle is closed: it is taken for what was seen of it, and revised."""
     corrected_ms: dict[str, int] = field(factory=dict)
     """When a symbol was last corrected."""
     killed: bool = False
@@ -182,6 +185,8 @@ class Judge:
         if self._truth.was(stream, open_ms, candle.values()):
             return
         if candle.source is not Source.WS and now_ms < self._weather.stale_until_ms:
+            return
+        if now_ms < self._weather.lossy_until_ms.get(stream.venue, 0):
             return
         corrected_ms = self._weather.corrected_ms.get(self._truth.symbol(stream), -_FORGIVEN_MS)
         if is_derived and now_ms < corrected_ms + _FORGIVEN_MS:

@@ -77,7 +77,7 @@ class Monitor:
             return simulator.counters.faults.get("ping-storm", 0) > 0
         if rule == "idle":  # the venue's time ran on, and we could not speak
             return trio.current_time() <= self._stalled_s + 2 * LOOK_EVERY_S
-        if rule in ("connect_rate", "weight"):
+        if rule in ("connect_rate", "weight", "rest_rate", "request_rate"):
             # A new process does not know what the one before had spent, until the venue says so.
             window_s = simulator.rules.connects_window_s if rule == "connect_rate" else _FIRST_ANSWERS_S
             return self._lives > 1 and trio.current_time() <= self._born_s + window_s + LOOK_EVERY_S

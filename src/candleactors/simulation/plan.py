@@ -32,6 +32,7 @@ from candleactors.simulation.acts import (
     Watch,
 )
 from candleactors.simulation.crash import ACTORS
+from candleactors.venues import codec
 
 TROUBLE_S: Final = 7_200.0
 """How long things go wrong before peace."""
@@ -216,7 +217,7 @@ def _venues(
             derived=tuple(frame for frame in derived if frame not in natives),
             websocket_url=f"ws://{venue}:80",
             rest_url=f"http://{venue}:80",
-            streams_per_connection=rng.choice((4, 10, 200)),
+            streams_per_connection=min(rng.choice((4, 10, 200)), codec(venue).rules.max_streams_per_connection),
             rotate_after_s=rng.choice((600.0, 3_000.0, None)),
             flowing_timeout_s=10.0,
             coalesce_s=rng.choice((0.0, 0.005)),

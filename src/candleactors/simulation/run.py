@@ -58,6 +58,16 @@ _MOMENT_S: Final = 1.0
 _LATEST_S: Final = 60.0
 """What cannot happen so long after its time does not happen."""
 _STALE_FOR_MS: Final = 180_000
+_LOSSY: Final = frozenset(
+    (
+        FaultKind.SILENCE,
+        FaultKind.STREAM_SILENCE,
+        FaultKind.LOST_CLOSE,
+        FaultKind.LATE_CLOSE,
+        FaultKind.DELAY,
+        FaultKind.REORDER,
+    )
+)
 _OWNER: Final = "host"
 
 
@@ -268,6 +278,10 @@ class Simulation:
         if fault.kind is FaultKind.REST_STALE:
             over_ms = now_ms + round((fault.duration_s + fault.delay_s) * 1000)
             self._weather.stale_until_ms = max(self._weather.stale_until_ms, over_ms + _STALE_FOR_MS)
+        if fault.kind in _LOSSY and not self._plan.rules[act.venue].closing_push:
+            over_ms = now_ms + round((fault.duration_s + fault.delay_s) * 1000) + _STALE_FOR_MS
+            known_ms = self._weather.lossy_until_ms.get(act.venue, 0)
+            self._weather.lossy_until_ms[act.venue] = max(known_ms, over_ms)
         if fault.kind is FaultKind.CORRECTION:
             symbol = self._simulators[act.venue].dialect.market_symbol(fault.symbol or self._plan.symbols[0].symbol)
             fault = evolve(fault, symbol=symbol)

@@ -90,6 +90,8 @@ class VenueRules:
     """How long after its boundary a closed candle of a quiet market may come although nothing is wrong."""
     skips_empty: bool = False
     """Whether intervals without trades have no candle at all, so that they are filled here."""
+    heartbeat_s: float | None = None
+    """Seconds after which a stream says at least that it lives, see `Decoded.alive`; ``None``: quiet ones do not."""
     windowed_klines: bool = False
     """Whether an answer from a start on covers only so many intervals as rows were asked for, see `window_end`."""
     lists_subscriptions: bool = False
@@ -157,7 +159,8 @@ class InstrumentPage:
 class Acked:
     """The venue accepted a control request: all its names, or only `names` where it says so.
 
-    `request_id` is ``None`` where the answer does not repeat it; then `names` say which request is meant.
+    `request_id` is ``None`` where the answer does not repeat it; then `names` say which request is meant, or, without
+    them, it is the only one in flight.
     """
 
     request_id: int | None

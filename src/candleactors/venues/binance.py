@@ -31,9 +31,9 @@ from candleactors.venues.binance_rules import SPOT, USDM, Market
 MAX_FRAME_BYTES: Final = 64 << 10
 """Longer frames are refused unread. A kline takes 360 bytes, the longest list of 1,024 subscriptions about 30,000."""
 
-# What would end a name or be escaped in it, and the hyphen, which other venues put between two currencies and Binance
-# never does. Letters of any script are allowed: Binance trades such symbols.
-_SYMBOL: Final = re.compile(r"""[^-\s@/\\"'?&#%,:\x00-\x1f\x7f]{1,64}""")
+# What would end a name, be escaped in it or be no text at all, and the hyphen, which other venues put between two
+# currencies and Binance never does. Letters of any script are allowed: Binance trades such symbols.
+_SYMBOL: Final = re.compile(r"""[^-\s@/\\"'?&#%,:\x00-\x1f\x7f\ud800-\udfff]{1,64}""")
 
 _decode: Final = msgspec.json.Decoder(CombinedKline).decode
 

@@ -152,12 +152,12 @@ def has_each_key_once(frame: bytes, event: KlineEvent) -> bool:
     """Whether `frame`, which was decoded to a combined `event`, holds every documented key once and no other.
 
     True only where that is certain. Decoding proves the 20 required keys; the two optional ones show in their values
-    and the unused ``B`` is looked for. With 23 keys in all, none can occur twice. A quote inside a string is escaped,
-    so a string can make the count too high, never too low.
+    and the unused ``B`` is looked for. With 23 colons in all, none can occur twice. A colon inside a string can make
+    the count too high, never too low.
     """
     kline = event.kline
     return (
-        frame.count(b'":') == _COMBINED_KEYS
+        frame.count(b":") == _COMBINED_KEYS
         and kline.first_trade is not None
         and kline.last_trade is not None
         and frame.count(b'"B":') == 1
