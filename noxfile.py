@@ -8,7 +8,7 @@ nox.needs_version = ">=2024.4.15"
 nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.error_on_missing_interpreters = True
 
-INTEROP = ("ccxt>=4.4", "pybit>=5.8", "python-binance>=1.0.19")
+INTEROP = ("ccxt>=4.5", "pybit>=5.17", "python-binance>=1.0.19")
 PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
 
 
