@@ -71,7 +71,7 @@ def test_minutes_of_seconds() -> None:
         source("1s", "1s")
 
 
-@pytest.mark.parametrize("venue", ("aster", "binance-spot", "binance-usdm"))
+@pytest.mark.parametrize("venue", ["aster", "binance-spot", "binance-usdm"])
 def test_three_days_that_begin_anew_for_each_symbol(venue: str) -> None:
     """Binance counts them from a symbol's first day of trading."""
     assert source("3d", venue=venue) == "3d"
