@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -80,7 +81,9 @@ def test_pybit_stream(venues: dict[str, Simulated], market: str, monkeypatch: py
     said: queue.Queue[dict[str, Any]] = queue.Queue()
     client = trading.WebSocket(market, testnet=False, ping_interval=2, ping_timeout=1)
     try:
-        client.kline_stream(1, symbols, said.put)
+        before_answers = answers_wait(client)
+        with before_answers:
+            client.kline_stream(1, symbols, said.put)
         closed: dict[str, list[dict[str, Any]]] = {symbol: [] for symbol in symbols}
         while min(map(len, closed.values())) < 3:
             message = said.get(timeout=DEADLINE_S)
@@ -90,7 +93,8 @@ def test_pybit_stream(venues: dict[str, Simulated], market: str, monkeypatch: py
             assert [push_columns(row) for row in rows] == [columns(candle) for candle in truth]
             assert [Decimal(row["turnover"]) for row in rows] == [candle.quote_volume for candle in truth]
 
-        client.kline_stream(5, "ETHUSDT", said.put)
+        with before_answers:
+            client.kline_stream(5, "ETHUSDT", said.put)
         client.unsubscribe("kline.1.BTCUSDT")  # along with what was asked for in the same request
         while client.get_subscription_topics() != ["kline.5.ETHUSDT"]:
             said.get(timeout=DEADLINE_S)
@@ -100,6 +104,18 @@ def test_pybit_stream(venues: dict[str, Simulated], market: str, monkeypatch: py
     finally:
         client.exit()
     assert venue.violations() == {}
+
+
+def answers_wait(client: Any) -> threading.Lock:
+    """Return what to hold while subscribing: pybit sends first and then notes what, which an answer must not outrun."""
+    lock, handle = threading.Lock(), client.callback
+
+    def in_turn(message: dict[str, Any]) -> None:
+        with lock:
+            handle(message)
+
+    client.callback = in_turn
+    return lock
 
 
 def push_columns(row: dict[str, Any]) -> Columns:
