@@ -48,17 +48,18 @@ def main() -> None:
     dialect = codec("binance-spot")
     watched = [Stream("binance-spot", f"SYM{n}USDT", Timeframe("1m")) for n in range(STREAMS)]
     streams = {dialect.stream_name(stream): stream for stream in watched}
+    session = dialect.session()
     forming, closed = messages(streams, "false"), messages(streams, "true")
     decoder = msgspec.json.Decoder(CombinedKline)
-    forming_candles = dialect.decode(forming, streams, OPEN_MS).open
-    assert len(forming_candles) == len(dialect.decode(closed, streams, OPEN_MS).closed) == STREAMS
+    forming_candles = session.decode(forming, streams, OPEN_MS).open
+    assert len(forming_candles) == len(session.decode(closed, streams, OPEN_MS).closed) == STREAMS
 
     print(f"{len(forming[0])} bytes, batches of {BATCH}, {STREAMS} streams: best and median µs a message")
     measure("msgspec alone, frame by frame", lambda batch: [decoder.decode(frame) for frame in batch], forming, 300)
     measure("msgspec alone, joined lines", lambda batch: decoder.decode_lines(b"\n".join(batch)), forming, 300)
-    measure("codec, forming", lambda batch: dialect.decode(batch, streams, OPEN_MS), forming, 300)
-    measure("codec, closed", lambda batch: dialect.decode(batch, streams, OPEN_MS), closed, 30)
-    measure("codec, truncated", lambda batch: dialect.decode(batch, streams, 0), [f[:-1] for f in forming], 30)
+    measure("codec, forming", lambda batch: session.decode(batch, streams, OPEN_MS), forming, 300)
+    measure("codec, closed", lambda batch: session.decode(batch, streams, OPEN_MS), closed, 30)
+    measure("codec, truncated", lambda batch: session.decode(batch, streams, 0), [f[:-1] for f in forming], 30)
     began = time.process_time()
     for name, wire in forming_candles.items():
         wire.to_candle(streams[name], OPEN_MS)

@@ -20,7 +20,7 @@ from candleactors.sim import Counters, Fault, FaultKind, Market, Outage, Simulat
 from candleactors.sim.bybit import BYBIT_LINEAR_RULES, BYBIT_SPOT_RULES, BybitRules
 from candleactors.sim.dialect import Request
 from candleactors.venues import bybit
-from candleactors.venues.base import Acked, Decoded, Instrument, RestRequest, window_end
+from candleactors.venues.base import Acked, Decoded, Instrument, RestRequest
 from candleactors.venues.base import Refused as RefusedNames
 from candleactors.venues.bybit import BybitCodec
 
@@ -583,7 +583,7 @@ class TestKlines:
             found: list[Candle] = []
             while at_ms < START_MS:
                 found += await candles(sim, SPOT, watched, at_ms, None, 7)
-                at_ms = window_end(watched.timeframe, at_ms, 7)
+                at_ms = watched.timeframe.advance(at_ms, 7)
             truth = sim.truth("BTCUSDT", watched.timeframe, start_ms, START_MS)
             assert [(c.open_time_ms, c.values()) for c in found if c.closed] == [
                 (c.open_time_ms, c.values()) for c in truth

@@ -18,7 +18,7 @@ from candleactors.errors import InvalidSymbol, RateLimited, RequestFailed, Venue
 from candleactors.model import DAY_MS, HOUR_MS, MINUTE_MS, Candle, Stream, Ticker, Timeframe
 from candleactors.sim import Fault, FaultKind, Market, Simulator, SymbolSpec, TruthCandle
 from candleactors.sim.okx import OKX_RULES
-from candleactors.venues.base import Acked, Decoded, Instrument, RestRequest, window_end
+from candleactors.venues.base import Acked, Decoded, Instrument, RestRequest
 from candleactors.venues.base import Refused as RefusedNames
 from candleactors.venues.okx import okx
 
@@ -539,7 +539,7 @@ class TestCodec:
             while start_ms <= now_ms - 2_000:
                 limit = CODEC.rules.klines_limit
                 part = await fetched(sim, stream, start_ms, limit)
-                end_ms = window_end(stream.timeframe, start_ms, limit)
+                end_ms = stream.timeframe.advance(start_ms, limit)
                 assert all(start_ms <= candle.open_time_ms < end_ms for candle in part)
                 found += part
                 start_ms = end_ms

@@ -82,7 +82,7 @@ class ToySession(Session):
         rows = channel.series.last_rows(now_ms, 3, now_ms, flat=False)
         return dump([self.framing(channel.name), [[row.open_ms, row.bar.trades] for row in rows]])
 
-    def heartbeat(self, channel: Channel) -> str | None:
+    def heartbeat(self, channel: Channel, now_ms: int) -> str | None:
         return dump([self.framing(channel.name), "beat"])
 
     def farewell(self, now_ms: int) -> str | None:

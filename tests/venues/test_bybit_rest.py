@@ -29,7 +29,7 @@ from candleactors.errors import (
     VenueError,
 )
 from candleactors.model import MINUTE_MS, Source, Ticker, Timeframe
-from candleactors.venues.base import Codec, Instrument, InstrumentPage, RestRequest, window_end
+from candleactors.venues.base import Codec, Instrument, InstrumentPage, RestRequest
 from candleactors.venues.bybit import BybitCodec
 
 FIVE_MS = 5 * MINUTE_MS
@@ -55,7 +55,7 @@ class TestKlinesRequest:
         assert params["limit"] == "1000"
         assert params["start"] == str(OPEN_MS)
         assert int(params["end"]) == OPEN_MS + 1000 * FIVE_MS - 1
-        assert int(params["end"]) + 1 == window_end(Timeframe("5m"), OPEN_MS, 1000)
+        assert int(params["end"]) + 1 == Timeframe("5m").advance(OPEN_MS, 1000)
         assert SPOT.rules.windowed_klines
 
     @pytest.mark.parametrize("offset_ms", [0, 1, FIVE_MS - 1])

@@ -15,7 +15,7 @@ from candleactors.errors import (
     VenueError,
 )
 from candleactors.model import Candle, Source
-from candleactors.venues.base import Instrument, RestRequest, window_end
+from candleactors.venues.base import Instrument, RestRequest
 
 MINUTE = 60_000
 LATER_MS = OPEN_MS + 100 * MINUTE
@@ -61,7 +61,7 @@ class TestKlinesRequest:
         limit = DIALECT.rules.klines_limit
         for asked in (1, limit, limit + 1, 10_000):
             params = dict(DIALECT.klines(watched, start_ms, None, asked).params)
-            assert params["after"] == str(window_end(watched.timeframe, start_ms, min(asked, limit)))
+            assert params["after"] == str(watched.timeframe.advance(start_ms, min(asked, limit)))
             assert params["limit"] == str(min(asked, limit))
 
     def test_old_rows_are_kept_elsewhere(self) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from itertools import pairwise
 
 from attrs import define, frozen
 
@@ -31,7 +30,7 @@ from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, 
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
 _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restarted
-_BEFORE_GAP = 60
+_BEFORE_GAP = 1_440  # intervals, of which those without trades have no row
 _MAX_FILLED = 10_000  # at one answer; a longer stretch without trades is a gap
 _LONGEST_SLEEP_S = 60.0
 
@@ -544,8 +543,13 @@ class Continuity:
 
     def _fill_gaps(self, answer: Answer, events: list[Event]) -> None:
         """Fill in gaps what `answer` shows to have had no trades."""
-        for before, after in pairwise(answer.rows):
-            until_ms = min(after.open_time_ms, answer.lagging_ms)
+        rows, timeframe = answer.rows, self.stream.timeframe
+        ends = [min(row.open_time_ms, answer.lagging_ms) for row in rows[1:]]
+        if rows and len(rows) < answer.fetch.limit:
+            lived_ms = min(answer.lagging_ms, self._alive_ms) if self._rules.heartbeats else answer.lagging_ms
+            first_ms = rows[-1].next_open_time_ms
+            ends.append(timeframe.advance(first_ms, timeframe.count_between(first_ms, lived_ms)))
+        for before, until_ms in zip(rows, ends, strict=False):
             for open_ms in self._gaps.opens(before.next_open_time_ms, until_ms)[:_MAX_FILLED]:
                 self._gaps.fill(open_ms)
                 self.counters.filled += 1

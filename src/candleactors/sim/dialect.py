@@ -162,7 +162,7 @@ class Session(ABC):
         """Return what is pushed at once on a new subscription, after its reply."""
         return None
 
-    def heartbeat(self, channel: Channel) -> str | None:
+    def heartbeat(self, channel: Channel, now_ms: int) -> str | None:
         """Return what is pushed when nothing else was for `Rules.heartbeat_s`."""
         return None
 

@@ -185,7 +185,7 @@ class Pusher:
         for subscriber, last_ms in list(stream.subscribers.items()):
             if last_ms <= before_ms:
                 stream.subscribers[subscriber] = now_ms
-                heartbeat = subscriber.session.heartbeat(stream.channel)
+                heartbeat = subscriber.session.heartbeat(stream.channel, now_ms)
                 if heartbeat is not None:
                     stream.tell(subscriber, text_frame(heartbeat.encode()), now_ms)
 

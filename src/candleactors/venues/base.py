@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
-from candleactors.errors import MalformedMessage
+from candleactors.errors import InvalidTimeframe, MalformedMessage
 from candleactors.model import Candle, Stream, Ticker, Timeframe
 
 
@@ -93,7 +93,7 @@ class VenueRules:
     heartbeat_s: float | None = None
     """Seconds after which a stream says at least that it lives, see `Decoded.alive`; ``None``: quiet ones do not."""
     windowed_klines: bool = False
-    """Whether an answer from a start on covers only so many intervals as rows were asked for, see `window_end`."""
+    """Whether an answer from a start on covers only so many intervals as rows were asked for (`Timeframe.advance`)."""
     lists_subscriptions: bool = False
     gives: frozenset[str] = frozenset({"volume"})
     """The amounts of a candle that the venue gives, by the names of `Candle`'s fields; the others are ``None``."""
@@ -101,6 +101,12 @@ class VenueRules:
     """Native timeframes that begin on another day for each symbol, so that they cannot be made from shorter ones."""
     assumed: frozenset[str] = frozenset()
     """Limits named here are not documented by the venue: they are our defaults, which settings may exceed."""
+
+    def check_timeframe(self, timeframe: Timeframe) -> None:
+        """Raise `InvalidTimeframe`, naming one of the same length, unless the venue has `timeframe` natively."""
+        if timeframe not in self.timeframes:
+            alike = [t.text for t in self.timeframes if t.duration_ms and t.duration_ms == timeframe.duration_ms]
+            raise InvalidTimeframe(f'{self.title} has no timeframe "{timeframe}"', nearest=alike[0] if alike else None)
 
 
 @frozen
@@ -326,13 +332,3 @@ class Codec(Protocol):
 
 
 CodecFactory: TypeAlias = Callable[[], Codec]
-
-
-def window_end(timeframe: Timeframe, start_ms: int, limit: int) -> int:
-    """Return the open time of the first interval that a windowed answer of `limit` rows from `start_ms` leaves out."""
-    if timeframe.duration_ms is not None:
-        return start_ms + limit * timeframe.duration_ms
-    end_ms = start_ms
-    for _ in range(limit):
-        end_ms = timeframe.next_open(end_ms)
-    return end_ms

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 import msgspec
 
-from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolError, MalformedMessage, excerpt
+from candleactors.errors import InvalidSymbol, LocalProtocolError, MalformedMessage, excerpt
 from candleactors.model import Candle, Stream, Ticker
 from candleactors.venues import binance_rest
 from candleactors.venues.base import (
@@ -62,13 +62,7 @@ class BinanceCodec:
         Raises `InvalidSymbol` or `InvalidTimeframe` where Binance can have no such stream.
         """
         symbol, timeframe = stream.symbol, stream.timeframe
-        if timeframe not in self.rules.timeframes:
-            same_length = [
-                t.text for t in self.rules.timeframes if t.duration_ms and t.duration_ms == timeframe.duration_ms
-            ]
-            raise InvalidTimeframe(
-                f'{self.rules.title} has no timeframe "{timeframe}"', nearest=same_length[0] if same_length else None
-            )
+        self.rules.check_timeframe(timeframe)
         if _SYMBOL.fullmatch(symbol) is None:
             raise InvalidSymbol(f'"{excerpt(symbol, 64)}" is not a symbol of {self.rules.title}')
         if symbol != symbol.upper():

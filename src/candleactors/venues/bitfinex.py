@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolError, excerpt
+from candleactors.errors import InvalidSymbol, LocalProtocolError, excerpt
 from candleactors.model import Candle, Stream, Ticker
 from candleactors.venues import bitfinex_rest
 from candleactors.venues.base import InstrumentPage, RestRequest, Session, VenueRules
@@ -35,15 +35,10 @@ class BitfinexCodec:
         Raises `InvalidSymbol` or `InvalidTimeframe` where Bitfinex can have no such stream.
         """
         symbol, timeframe = stream.symbol, stream.timeframe
-        wire = WIRE_TIMEFRAMES.get(timeframe)
-        if wire is None:
-            same_length = [t.text for t in RULES.timeframes if t.duration_ms and t.duration_ms == timeframe.duration_ms]
-            raise InvalidTimeframe(
-                f'{RULES.title} has no timeframe "{timeframe}"', nearest=same_length[0] if same_length else None
-            )
+        RULES.check_timeframe(timeframe)
         if not is_symbol(symbol):
             raise InvalidSymbol(f'"{excerpt(symbol, 64)}" is not a symbol of {RULES.title}', nearest=nearest(symbol))
-        return f"trade:{wire}:{symbol}"
+        return f"trade:{WIRE_TIMEFRAMES[timeframe]}:{symbol}"
 
     def session(self) -> Session:
         """Return the state of a new connection, which has no channels yet."""

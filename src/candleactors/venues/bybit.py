@@ -12,7 +12,7 @@ from typing import Final, cast
 
 import msgspec
 
-from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolError, MalformedMessage, excerpt
+from candleactors.errors import InvalidSymbol, LocalProtocolError, MalformedMessage, excerpt
 from candleactors.model import Candle, Stream, Ticker
 from candleactors.venues import bybit_rest
 from candleactors.venues.base import (
@@ -22,7 +22,6 @@ from candleactors.venues.base import (
     Session,
     VenueRules,
     WireCandle,
-    window_end,
 )
 from candleactors.venues.bybit_kline import LATEST_EVENT_MS, Kline, KlinePush, has_each_key_once
 from candleactors.venues.bybit_reply import understand
@@ -63,17 +62,12 @@ class BybitCodec:
         Raises `InvalidSymbol` or `InvalidTimeframe` where Bybit can have no such stream.
         """
         symbol, timeframe = stream.symbol, stream.timeframe
-        interval = INTERVALS.get(timeframe)
-        if interval is None:
-            same_length = [t.text for t in INTERVALS if t.duration_ms and t.duration_ms == timeframe.duration_ms]
-            raise InvalidTimeframe(
-                f'{self.rules.title} has no timeframe "{timeframe}"', nearest=same_length[0] if same_length else None
-            )
+        self.rules.check_timeframe(timeframe)
         if _SYMBOL.fullmatch(symbol) is None:
             raise InvalidSymbol(
                 f'"{excerpt(symbol, 64)}" is not a symbol of {self.rules.title}', nearest=_nearest(symbol)
             )
-        return topic(interval, symbol)
+        return topic(INTERVALS[timeframe], symbol)
 
     def session(self) -> Session:
         """Return the codec itself: a connection has no state of its own."""
@@ -165,7 +159,7 @@ class BybitCodec:
         ]
         last_ms = None if end_ms is None else timeframe.close_ms(timeframe.floor(end_ms))
         if start_ms is not None:
-            window_ms = window_end(timeframe, start_ms, limit) - 1
+            window_ms = timeframe.advance(start_ms, limit) - 1
             last_ms = window_ms if last_ms is None else min(last_ms, window_ms)
             params.append(("start", str(start_ms)))
         if last_ms is not None:

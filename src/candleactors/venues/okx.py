@@ -13,7 +13,7 @@ from typing import Final, cast
 
 import msgspec
 
-from candleactors.errors import InvalidSymbol, InvalidTimeframe, LocalProtocolError, MalformedMessage, excerpt
+from candleactors.errors import InvalidSymbol, LocalProtocolError, MalformedMessage, excerpt
 from candleactors.model import Candle, Stream, Ticker
 from candleactors.venues import okx_rest
 from candleactors.venues.base import ClosingSoon, Decoded, InstrumentPage, RestRequest, Session, VenueRules
@@ -51,17 +51,12 @@ class OkxCodec:
         Raises `InvalidSymbol` or `InvalidTimeframe` where OKX can have no such stream.
         """
         symbol, timeframe = stream.symbol, stream.timeframe
-        bar = BARS.get(timeframe)
-        if bar is None:
-            same_length = [t.text for t in BARS if t.duration_ms and t.duration_ms == timeframe.duration_ms]
-            raise InvalidTimeframe(
-                f'{RULES.title} has no timeframe "{timeframe}"', nearest=same_length[0] if same_length else None
-            )
+        RULES.check_timeframe(timeframe)
         if not _is_symbol(symbol):
             raise InvalidSymbol(
                 f'"{excerpt(symbol, 64)}" is not a symbol of {RULES.title}', nearest=_nearest_symbol(symbol)
             )
-        return f"candle{bar}:{symbol}"
+        return f"candle{BARS[timeframe]}:{symbol}"
 
     def session(self) -> Session:
         """Return the codec itself: a connection has no state of its own."""
@@ -134,7 +129,7 @@ class OkxCodec:
     ) -> RestRequest:
         """Return the request for rows opening in [`start_ms`, `end_ms`]; `limit` is cut to the venue's own.
 
-        With a start it is about a window of `limit` intervals, see `candleactors.venues.base.window_end`.
+        With a start it is about a window of `limit` intervals, see `VenueRules.windowed_klines`.
         """
         if limit < 1:
             raise LocalProtocolError(f"a request for {limit} rows")

@@ -24,7 +24,7 @@ from candleactors.venues.answers import (
     decode,
     retry_after_s,
 )
-from candleactors.venues.base import Instrument, RestRequest, window_end
+from candleactors.venues.base import Instrument, RestRequest
 from candleactors.venues.decimals import plain_decimal
 from candleactors.venues.okx_candle import Row
 from candleactors.venues.okx_rules import BARS, HISTORY_ONLY, RECENT_ROWS, RULES
@@ -104,7 +104,7 @@ def klines(stream: Stream, start_ms: int | None, end_ms: int | None, limit: int,
     until_ms = None if end_ms is None else end_ms + 1
     recent = timeframe not in HISTORY_ONLY
     if start_ms is not None:
-        beyond_ms = window_end(timeframe, start_ms, limit)
+        beyond_ms = timeframe.advance(start_ms, limit)
         until_ms = beyond_ms if until_ms is None else min(until_ms, beyond_ms)
         # The oldest recent rows go while a request is under way or waits for its turn, so the last ones are left alone.
         # Asked for what it no longer has, the venue says that there is nothing: without a clock nobody can know.

@@ -52,7 +52,6 @@ class BitfinexSession(Session):
         self._stamped = False
         self._count = 0
         self._channels: dict[str, int] = {}
-        self._pushed_ms: dict[str, int] = {}
         self._asked: dict[str, Any] = {}
 
     def greeting(self, now_ms: int) -> tuple[str, ...]:
@@ -114,17 +113,13 @@ class BitfinexSession(Session):
         numbers = self._listed[channel.symbol].numbers
         return self._frame(channel.name, f"[{','.join(candle(row, numbers) for row in reversed(rows))}]", now_ms)
 
-    def heartbeat(self, channel: Channel) -> str | None:
-        """Return the sign of life of a channel, which is due a fixed time after whatever it carried last."""
-        return self._frame(
-            channel.name, '"hb"', self._pushed_ms[channel.name] + round(1000 * (self._rules.heartbeat_s or 0))
-        )
+    def heartbeat(self, channel: Channel, now_ms: int) -> str | None:
+        return self._frame(channel.name, '"hb"', now_ms)
 
     def farewell(self, now_ms: int) -> str | None:
         return dump({"event": "info", "code": 20051, "msg": "Stop/Restart Websocket Server (please reconnect)"})
 
     def _frame(self, name: str, content: str, now_ms: int) -> str:
-        self._pushed_ms[name] = now_ms
         return channel_frame(self._channels[name], content, now_ms if self._stamped else None)
 
     def _configure(self, message: dict[str, Any]) -> Keepalive | Refusal:

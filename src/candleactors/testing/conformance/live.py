@@ -30,7 +30,7 @@ from candleactors.testing.conformance.subject import RECEIVED_MS, Subject
 from candleactors.testing.contract import contract_breaches
 from candleactors.transport.clock import VirtualClock
 from candleactors.transport.network import MemoryNetwork
-from candleactors.venues.base import Closes, Codec, RestRequest, VenueRules, window_end
+from candleactors.venues.base import Closes, Codec, RestRequest, VenueRules
 
 _START_MS: Final = 1_709_163_030_000  # 2024-02-28T23:30:30Z
 _SEED: Final = 5
@@ -312,7 +312,7 @@ def _wanted(
         rows = series.last_rows(last_ms, limit, now_ms, flat=flat)
     else:
         if rules.windowed_klines:
-            last_ms = min(last_ms, window_end(stream.timeframe, start_ms, limit) - 1)
+            last_ms = min(last_ms, stream.timeframe.advance(start_ms, limit) - 1)
         rows = series.rows(start_ms, last_ms, limit, now_ms, flat=flat)
     return [row.open_ms for row in rows]
 

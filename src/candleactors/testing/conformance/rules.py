@@ -11,7 +11,7 @@ import attrs
 from candleactors.model import Stream, Timeframe
 from candleactors.testing.conformance.rule import require, shown
 from candleactors.testing.conformance.subject import Subject
-from candleactors.venues.base import Codec, Endpoints, VenueRules, window_end
+from candleactors.venues.base import Codec, Endpoints, VenueRules
 from candleactors.venues.sources import source_of
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -146,12 +146,6 @@ class RulesConformance(Subject):
                 VenueRules,
                 says,
             )
-
-    def test_windowed_answers_reach_somewhere(self) -> None:
-        rules = self.new_codec().rules
-        if rules.windowed_klines:
-            for frame in rules.timeframes:
-                require(window_end(frame, 0, rules.klines_limit) > 0, f"no window of {frame}", window_end)
 
 
 def _check_url(url: str, scheme: str) -> None:
