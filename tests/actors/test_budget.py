@@ -13,9 +13,26 @@ from trio.testing import MockClock
 from candleactors.actors.budget import JITTER_MARGIN_S, MessageBudget, VenueBudget
 
 
-def budget(**changes: int) -> VenueBudget:
-    numbers = {"connects": 3, "connects_window_s": 300, "rest_weight": 100, "rest_window_s": 60}
-    return VenueBudget(**(numbers | changes))
+CONNECTS_WINDOW_S = 300 - JITTER_MARGIN_S
+REST_WINDOW_S = 60 - JITTER_MARGIN_S
+
+
+def budget(connects: int = 3, rest_weight: int = 100) -> VenueBudget:
+    """Return a budget whose windows, with the margin, are five minutes and one minute."""
+    return VenueBudget(
+        connects=connects, connects_window_s=CONNECTS_WINDOW_S, rest_weight=rest_weight, rest_window_s=REST_WINDOW_S
+    )
+
+
+async def test_what_arrives_bunched_is_still_within_the_venues_windows(autojump_clock: MockClock) -> None:
+    venue = VenueBudget(connects=1, connects_window_s=10, rest_weight=1, rest_window_s=2)
+    for _ in range(2):
+        await venue.rest(1)
+    assert trio.current_time() == pytest.approx(2 + JITTER_MARGIN_S)
+    await venue.connect()
+    before_s = trio.current_time()
+    await venue.connect()
+    assert trio.current_time() - before_s == pytest.approx(10 + JITTER_MARGIN_S)
 
 
 async def test_connects_are_metered_and_first_come_first_served(autojump_clock: MockClock) -> None:

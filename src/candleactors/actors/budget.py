@@ -19,7 +19,7 @@ DEFAULT_WAIT_S = {429: 60.0, 418: 120.0}
 """How long REST rests after a refusal without Retry-After, by status. Doubled for each one in a row."""
 MAX_DEFAULT_WAIT_S = 3600.0
 JITTER_MARGIN_S = 0.2
-"""Messages sent evenly may arrive bunched: the message window is so much longer than the venue's second."""
+"""What is sent evenly may arrive bunched: our windows are so much longer than the venue's."""
 
 
 @frozen
@@ -39,8 +39,8 @@ class VenueBudget:
     """The connects and the REST weight of one venue, metered in one place."""
 
     def __init__(self, *, connects: int, connects_window_s: float, rest_weight: int, rest_window_s: float) -> None:
-        self._connects = _Line(RateWindow(connects, connects_window_s))
-        self._rest = _Line(RateWindow(rest_weight, rest_window_s))
+        self._connects = _Line(RateWindow(connects, connects_window_s + JITTER_MARGIN_S))
+        self._rest = _Line(RateWindow(rest_weight, rest_window_s + JITTER_MARGIN_S))
         self._refusals = 0
 
     async def connect(self, priority: int = 0) -> None:
