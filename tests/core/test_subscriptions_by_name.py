@@ -182,6 +182,27 @@ class TestAnAnswerForTheWholeRequest:
         assert codes == ({0} if names else {None}), "who is called innocent is not parked"
 
 
+def test_after_an_error_about_nobody_knows_what_requests_go_one_by_one() -> None:
+    subscriptions = book("abcd", at_most=1)
+    assert len(drain(subscriptions)) == 4
+    subscriptions.on_acked(None, 1.0, ("a",))
+    subscriptions.on_refused(None, 10300, "symbol: invalid", 1.0)
+    assert not subscriptions.take_refusals()
+    now_s, refused = ACK_TIMEOUT_S, []
+    while not subscriptions.settled:
+        subscriptions.on_tick(now_s)
+        while subscriptions.has_work:
+            [request] = drain(subscriptions, now_s)
+            if request.names == ("c",):
+                subscriptions.on_refused(None, 10300, "symbol: invalid", now_s)
+            else:
+                subscriptions.on_acked(None, now_s, request.names)
+        refused += [refusal.name for refusal in subscriptions.take_refusals()]
+        now_s += ACK_TIMEOUT_S
+    assert refused == ["c"]
+    assert set(subscriptions.confirmed) == set("abd")
+
+
 class TestRefusedForTheMoment:
     """Too many, too often, not ready."""
 
@@ -226,6 +247,23 @@ class TestRefusedForTheMoment:
         assert sent == 9, "three rounds"
         assert now_s > 70.0
         assert {refusal.code for refusal in subscriptions.take_refusals()} == {None}
+
+    def test_what_was_given_up_is_tried_again_after_five_minutes(self) -> None:
+        subscriptions = book("a")
+        now_s = 0.0
+        while not subscriptions.settled:
+            for request in drain(subscriptions, now_s):
+                subscriptions.on_refused(request.id, 63999, "not now", now_s, passing=True)
+            now_s = subscriptions.next_deadline() or 0.0
+            subscriptions.on_tick(now_s)
+        assert "a" in subscriptions.refused
+        assert subscriptions.next_deadline() == now_s + 300.0
+        assert subscriptions.on_tick(now_s + 299.0) is False
+        assert drain(subscriptions, now_s + 299.0) == []
+        assert subscriptions.on_tick(now_s + 300.0) is False
+        [request] = drain(subscriptions, now_s + 300.0)
+        subscriptions.on_acked(request.id, now_s + 301.0)
+        assert subscriptions.confirmed == ("a",)
 
     def test_requests_refused_together_wait_no_longer_for_it(self) -> None:
         subscriptions = book("abcdef", at_most=1)
@@ -472,7 +510,7 @@ class ByNameMachine(RuleBasedStateMachine):
                     self.to_book += self.venue.serve(self.to_venue.pop(0))
                 while self.to_book:
                     self.to_book.pop(0)(self.book, self.now_s)
-            if self.book.settled and self.book.next_deadline() is None:
+            if self.book.settled:
                 break
             self.now_s += 1.0
             self.venue_pushes()

@@ -85,6 +85,8 @@ class Memory:
     gaps: tuple[Gap, ...]
     close: Decimal | None = None
     """Of the last interval, where it is known."""
+    forming: tuple[int | None, tuple[int, float]] = (None, (0, 0.0))
+    """Open time of the forming candle, and when its newest update was sent and how much was traded by then."""
 
 
 class Continuity:
@@ -157,6 +159,8 @@ class Continuity:
         self._doubt_at_s = 0.0
         if memory is not None:
             self._delivered.close = memory.close
+            if memory.forming[0] == self.expected_ms:
+                self._newest = memory.forming[1]
         elif recent and not any(_hides(gap, recent[-1]) for gap in gaps):
             self._delivered.close = recent[-1].close
         self._gaps = PassedOver(stream.timeframe, gaps if memory is None else memory.gaps, now_s)
@@ -178,7 +182,8 @@ class Continuity:
     @property
     def memory(self) -> Memory:
         """What to give to whoever follows the stream after this."""
-        return Memory(self._delivered.told, self._gaps.gaps(self.stream), self._delivered.close)
+        forming = (self.expected_ms, self._newest)
+        return Memory(self._delivered.told, self._gaps.gaps(self.stream), self._delivered.close, forming)
 
     def on_alive(self, at_ms: int) -> None:
         """Take notice that the socket showed at `at_ms`, by the venue's clock, that the market goes on."""

@@ -25,6 +25,8 @@ from attrs import define, frozen
 
 _PATIENCE: Final = 3
 """Time-outs in a row before a connection, or a single name, is given up."""
+_AGAIN_S: Final = 300.0
+"""After so long a name that was given up without an answer is tried again on the same connection."""
 _REMEMBERED: Final = 64
 """Timed-out requests whose late answers are still understood."""
 
@@ -112,6 +114,8 @@ class SubscriptionBook:
         self._last_id = 0
         self._audit_wanted = False
         self._refused: dict[str, Refusal] = {}
+        self._one_by_one = False  # since the venue refused something without saying what
+        self._again_s: dict[str, float] = {}  # names given up without an answer, to when they are tried again
         self._news: list[Refusal] = []
         # Time-outs of requests about this name alone, and requests put off, in the present run.
         self._tries: dict[str, int] = {}
@@ -164,6 +168,8 @@ class SubscriptionBook:
         It carries at most `most` names, but at least one. Names to leave go first, so that a connection at the venue's
         ceiling has room for the new ones.
         """
+        if self._one_by_one and self._requests:
+            return None
         most = self._max_names if most is None else max(1, min(self._max_names, most))
         if self._to_leave:
             names = _first_group(self._to_leave, most)
@@ -196,11 +202,13 @@ class SubscriptionBook:
     @property
     def has_work(self) -> bool:
         """Whether `next_request` has something to send."""
+        if self._one_by_one and self._requests:
+            return False
         return bool(self._to_leave or self._to_join or (self._audit_wanted and self.settled))
 
     def next_deadline(self) -> float | None:
         """Return when `on_tick` next has something to do, or ``None``."""
-        return min((flight.due_s for flight in self._requests.values()), default=None)
+        return min((*(flight.due_s for flight in self._requests.values()), *self._again_s.values()), default=None)
 
     # What happened
 
@@ -244,10 +252,13 @@ class SubscriptionBook:
         Where it says whose fault it was, `names` are `refused`; the others are asked for again if that `voids` the
         request, else their answers are still awaited. Where it does not, or names only strangers, a batch is asked
         again in halves until the culprit stands alone. An error without id is about the request in flight that has the
-        names, or about the only one there is. One that is `passing` puts the request off: it is asked again unchanged,
-        after a wait that doubles, and given up after the third time.
+        names, or about the only one there is; where nobody can say, one request is sent at a time from then on. One
+        that is `passing` puts the request off: it is asked again unchanged, after a wait that doubles, and given up
+        after the third time.
         """
         request = self._meant(request_id, names)
+        if request is None and request_id is None and not names and self._requests:
+            self._one_by_one = True  # so that the next time it can only be about one
         if request is None or not request.names:
             return
         request_id = request.id
@@ -328,8 +339,15 @@ class SubscriptionBook:
         """Take in that time has passed: requests unanswered for the ack time-out are asked again.
 
         Returns True once requests went unanswered three times in a row: nobody listens, give the connection up. A
-        single name that stays unanswered three times on a connection otherwise alive is given up (refused) instead.
+        single name that stays unanswered three times on a connection otherwise alive is given up (refused) instead,
+        for five minutes.
         """
+        for name in [name for name, again_s in self._again_s.items() if again_s <= now_s]:
+            del self._again_s[name]
+            if (refusal := self._refused.get(name)) is not None and refusal.code is None:
+                del self._refused[name]
+                self._tries.pop(name, None)
+                self._consider(name)
         for flight in [flight for flight in self._requests.values() if flight.due_s <= now_s]:
             request = flight.request
             self._retire(request)
@@ -337,10 +355,10 @@ class SubscriptionBook:
             if request.names and not open_names:
                 continue
             if flight.put_off:
-                self._ask_again([name for name in open_names if not self._gave_up(request, name)])
+                self._ask_again([name for name in open_names if not self._gave_up(request, name, now_s)])
                 continue
             self._timeouts += 1
-            if len(request.names) == 1 and self._gave_up(request, request.names[0], flight.sent_s):
+            if len(request.names) == 1 and self._gave_up(request, request.names[0], now_s, flight.sent_s):
                 self._strikes = 0
                 continue
             self._split(request)
@@ -522,7 +540,7 @@ class SubscriptionBook:
             self._news.append(refusal)
         self._consider(name)
 
-    def _gave_up(self, request: Request, name: str, sent_s: float = float("-inf")) -> bool:
+    def _gave_up(self, request: Request, name: str, now_s: float, sent_s: float = float("-inf")) -> bool:
         """Count that `name` was asked about in vain; give it up after enough of that, unless nothing was heard since
         `sent_s`: then the connection is to blame."""
         self._tries[name] = self._tries.get(name, 0) + 1
@@ -530,6 +548,7 @@ class SubscriptionBook:
             return False
         if request.kind is RequestKind.SUBSCRIBE:
             self._refuse(Refusal(name, None, f"no answer to {_PATIENCE} requests"))
+            self._again_s[name] = now_s + _AGAIN_S
         else:
             self._left(name)
         return True

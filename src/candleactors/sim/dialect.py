@@ -166,6 +166,10 @@ class Session(ABC):
         """Return what is pushed when nothing else was for `Rules.heartbeat_s`."""
         return None
 
+    def maintenance(self) -> tuple[str, str] | None:
+        """Return the notices that the venue pauses and that it goes on, where it gives such."""
+        return None
+
     def farewell(self, now_ms: int) -> str | None:
         """Return the notice that the connection is about to end, where the venue gives one."""
         return None

@@ -25,6 +25,8 @@ class FaultKind(StrEnum):
     """From now on nothing passes in either direction, not even pongs, and the connection stays open."""
     SHUTDOWN = "shutdown"
     """A notice now, where the venue gives one, and the end of the connection after `delay_s`."""
+    MAINTENANCE = "maintenance"
+    """The venue says that it pauses, pushes nothing for `duration_s`, and says that it goes on; where it says such."""
     PING_STORM = "ping-storm"
     """`count` ping frames at once."""
     MALFORMED = "malformed"

@@ -96,6 +96,8 @@ class Injector:
                 connection.half_open = True
             case FaultKind.SHUTDOWN:
                 connection.shut_down(fault.delay_s)
+            case FaultKind.MAINTENANCE:
+                connection.pause(fault)
             case FaultKind.PING_STORM:
                 for _ in range(fault.count):
                     connection.ping()

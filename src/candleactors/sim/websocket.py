@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.utilities import RemoteProtocolError
@@ -171,6 +171,15 @@ class Connection:
             self.say(notice)
         self._ends_s = min(self._ends_s, trio.current_time() + after_s)
         self._ends_changed.set()
+
+    def pause(self, fault: Fault) -> None:
+        """Say that the venue pauses, push nothing for a while, and say that it goes on."""
+        notices = self.session.maintenance()
+        if notices is not None:
+            begins, ends = notices
+            self.say(begins)
+            self.open_window(evolve(fault, kind=FaultKind.SILENCE))
+            self.say(ends, delay_s=fault.duration_s)
 
     def ping(self) -> None:
         """Send a ping frame with a payload, and expect its pong."""

@@ -18,6 +18,7 @@ from candleactors.settings import (
     VenueSettings,
 )
 from candleactors.sim import RULES, BinanceRules, Counters, Fault, FaultKind, Market, Rules, SymbolSpec
+from candleactors.sim.dialect import Close
 from candleactors.simulation.acts import (
     Act,
     ClockStep,
@@ -66,6 +67,26 @@ _CODES: Final = {
     FaultKind.REST_ERROR: (500, 502, 503, 504),
     FaultKind.CLOSE: (1001, 1001, 1008, 1011, 1000),
 }
+_BOTH: Final = (True, False)
+_BYBIT: Final = {"echoes_errors": _BOTH, "oldest_first_from_start": _BOTH, "end_included": _BOTH}
+_EITHER: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
+    "bybit-linear": _BYBIT,
+    "bybit-spot": _BYBIT,
+    "okx": {
+        "each_channel_counts": _BOTH,
+        "too_frequent_close": (None, Close(4002, "Too frequent")),
+        "history_has_forming": _BOTH,
+    },
+    "bitfinex": {
+        "week": ("1W", "7D"),
+        "echoes_request": _BOTH,
+        "names_duplicate": _BOTH,
+        "stamps": (True, True, False),
+        "empty_if_unknown": _BOTH,
+        "max_channels": (25, 30, 36),
+    },
+}
+"""What is known of these venues from observation only, or not at all: a seed draws one of the answers."""
 _NAMES_A_SYMBOL: Final = frozenset((FaultKind.CORRECTION, FaultKind.HALT))
 
 
@@ -149,6 +170,7 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     drawn = rng.choice((("binance-spot",), (futures,), ("binance-spot", futures)))
     venues = _venues(rng, symbols, scale.streams, scale.venues or drawn)
     rules, venues = _limits(Random(f"{seed} limits"), venues)
+    rules = _manners(Random(f"{seed} manners"), rules)
     settings = Settings(
         venues=venues,
         repair=RepairSettings(
@@ -205,7 +227,7 @@ def _venues(
 ) -> dict[str, VenueSettings]:
     venues = {}
     for number, venue in enumerate(shape):
-        spelled = _spelled(venue, symbols[:count])
+        spelled = list(_spelled(venue, symbols[:count]))
         chosen = spelled[number :: len(shape)] or spelled[:1]
         derived = rng.sample(_DERIVED, rng.randrange(1, 6))
         natives = (Timeframe("1m"), *(Timeframe("5m"),) * (rng.random() < 0.2))
@@ -226,11 +248,11 @@ def _venues(
     return venues
 
 
-def _spelled(venue: str, symbols: tuple[SymbolSpec, ...]) -> list[str]:
-    """Return what `venue` calls `symbols`, in their order; some have several names there."""
+def _spelled(venue: str, symbols: tuple[SymbolSpec, ...]) -> dict[str, str]:
+    """Return what `venue` calls `symbols`, in their order, to what the market does; some have several names there."""
     own = RULES[venue].dialect(Market(0, 0, symbols), Counters()).symbols
     order = [spec.symbol for spec in symbols]
-    return sorted(own, key=lambda symbol: order.index(own[symbol]))
+    return {name: own[name] for name in sorted(own, key=lambda name: order.index(own[name]))}
 
 
 def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Rules], dict[str, VenueSettings]]:
@@ -246,6 +268,14 @@ def _limits(rng: Random, venues: dict[str, VenueSettings]) -> tuple[dict[str, Ru
             rules[name] = evolve(own, weight_per_minute=_TIGHT_WEIGHT)
             settings[name] = evolve(settings[name], rest_weight=_TIGHT_WEIGHT)
     return rules, settings
+
+
+def _manners(rng: Random, rules: dict[str, Rules]) -> dict[str, Rules]:
+    """Draw how the venues behave where nobody knows for certain."""
+    return {
+        name: evolve(own, **{key: rng.choice(either) for key, either in _EITHER.get(name, {}).items()})
+        for name, own in rules.items()
+    }
 
 
 class _Drawer:
@@ -264,16 +294,19 @@ class _Drawer:
         self._minute_s = -start_ms % MINUTE_MS / 1_000  # the first minute that begins
         self._venues = venues
         self._extras = [f"{name}:{symbol}" for name in venues for symbol in _spelled(name, symbols[-3:])]
+        self._market_names = {own: name for venue in venues for own, name in _spelled(venue, symbols).items()}
         self._readers = readers
         self._scale = scale
         self._makers = {
-            **{kind.value: 1.0 for kind in FaultKind if kind is not FaultKind.DELIST},
+            **{kind.value: 1.0 for kind in FaultKind if kind not in (FaultKind.DELIST, FaultKind.MAINTENANCE)},
             **dict.fromkeys(("store-full", "store-unreadable", "store-slow", "store-unsure"), 1.5),
             **dict.fromkeys(("kill", "restart", "crash"), 1.0),
             **dict.fromkeys(("clock-step", "stall"), 1.0),
             **dict.fromkeys(("watch", "unwatch"), 3.0),
             "dawdle": 3.0,
         }
+        if "bitfinex" in venues:
+            self._makers[FaultKind.MAINTENANCE.value] = 1.0
         if any(Timeframe("1s") in venue.timeframes for venue in venues.values()):
             del self._makers["correction"]  # of seconds, only those of the last three minutes are looked at again
 
@@ -293,7 +326,8 @@ class _Drawer:
                 name = rng.choices(names, list(weights.values()))[0]
                 acts.append(self._act(name, at_s))
         if "delist" not in self._scale.calm and rng.random() < 0.3:
-            fault = Fault(FaultKind.DELIST, symbol=rng.choice(self._extras).partition(":")[2])
+            delisted = rng.choice(self._extras).partition(":")[2]
+            fault = Fault(FaultKind.DELIST, symbol=self._market_names[delisted])
             acts.append(Strike(rng.uniform(*troubles[-1]), rng.choice(list(self._venues)), fault))
         return tuple(sorted(acts, key=lambda act: act.at_s))
 
@@ -341,5 +375,5 @@ class _Drawer:
             everyone=rng.random() < 0.4,
             code=rng.choice(_CODES.get(kind, (0,))),
             count=count,
-            symbol=symbol if kind in _NAMES_A_SYMBOL and rng.random() < 0.9 else None,
+            symbol=self._market_names[symbol] if kind in _NAMES_A_SYMBOL and rng.random() < 0.9 else None,
         )

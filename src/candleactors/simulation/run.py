@@ -61,6 +61,7 @@ _STALE_FOR_MS: Final = 180_000
 _LOSSY: Final = frozenset(
     (
         FaultKind.SILENCE,
+        FaultKind.MAINTENANCE,
         FaultKind.STREAM_SILENCE,
         FaultKind.LOST_CLOSE,
         FaultKind.LATE_CLOSE,

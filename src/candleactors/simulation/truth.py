@@ -37,7 +37,19 @@ class Truth:
         self._known: OrderedDict[tuple[Stream, int, int], tuple[int, Expected | None]] = OrderedDict()
 
     def native(self, stream: Stream, first_ms: int, until_ms: int) -> list[TruthCandle]:
-        """Return the venue's own candles that open from `first_ms` on and are over at `until_ms`, ascending."""
+        """Return the venue's own candles that open from `first_ms` on and are over at `until_ms`, ascending.
+
+        Without those behind the last trade of a delisted symbol, where intervals without trades have no candle: only
+        who was connected then can know them.
+        """
+        rows = self._all(stream, first_ms, until_ms)
+        simulator = self._simulators[stream.venue]
+        if not simulator.rules.flat_rows and simulator.market.delisted(self.symbol(stream), until_ms):
+            while rows and not rows[-1].volume:
+                rows.pop()
+        return rows
+
+    def _all(self, stream: Stream, first_ms: int, until_ms: int) -> list[TruthCandle]:
         return self._simulators[stream.venue].truth(stream.symbol, stream.timeframe, first_ms, until_ms)
 
     def symbol(self, stream: Stream) -> str:
@@ -48,7 +60,7 @@ class Truth:
         """Return the venue's candle of one interval that is over; ``None`` where it has none."""
         known = self._recalled(stream, open_ms, 0)
         if known is None:
-            found = self.native(stream, open_ms, stream.timeframe.next_open(open_ms))
+            found = self._all(stream, open_ms, stream.timeframe.next_open(open_ms))
             known = self._known[stream, open_ms, 0] = (
                 self._revision(stream),
                 Expected(found[0].values()) if found else None,
@@ -61,7 +73,7 @@ class Truth:
         known = self._recalled(stream, open_ms, first_ms)
         if known is None:
             next_ms = stream.timeframe.next_open(open_ms)
-            minutes = self.native(Stream(stream.venue, stream.symbol, MINUTE), first_ms, next_ms)
+            minutes = self._all(Stream(stream.venue, stream.symbol, MINUTE), first_ms, next_ms)
             missing = (next_ms - open_ms) // MINUTE_MS - len(minutes)
             known = self._known[stream, open_ms, first_ms] = (
                 self._revision(stream),

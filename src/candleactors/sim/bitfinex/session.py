@@ -116,6 +116,12 @@ class BitfinexSession(Session):
     def heartbeat(self, channel: Channel, now_ms: int) -> str | None:
         return self._frame(channel.name, '"hb"', now_ms)
 
+    def maintenance(self) -> tuple[str, str]:
+        return (
+            dump({"event": "info", "code": 20060, "msg": "Entering in Maintenance mode. Please pause any activity"}),
+            dump({"event": "info", "code": 20061, "msg": "Maintenance ended. You can resume normal activity."}),
+        )
+
     def farewell(self, now_ms: int) -> str | None:
         return dump({"event": "info", "code": 20051, "msg": "Stop/Restart Websocket Server (please reconnect)"})
 
