@@ -109,6 +109,7 @@ class Venue:
                 deadline_s=settings.repair.deadline_s,
                 verify_interval_s=settings.repair.verify_interval_s or None,
                 max_rows=rules.klines_limit,
+                max_first_rows=rules.newest_limit or rules.klines_limit,
                 windowed=rules.windowed_klines,
                 fills=rules.skips_empty,
                 heartbeats=rules.heartbeat_s is not None,
@@ -245,7 +246,7 @@ def history(rules: VenueRules, settings: Settings) -> int:
     # Beyond a day only the running interval counts, which is for the store or an import to know.
     longest_ms = max(min(timeframe.nominal_ms, DAY_MS) for timeframe in derived)
     warm = settings.aggregation.warm_start_minutes + longest_ms // MINUTE_MS
-    return min(max(settings.repair.history, warm), rules.klines_limit - 1)
+    return min(max(settings.repair.history, warm), (rules.newest_limit or rules.klines_limit) - 1)
 
 
 def streams_per_connection(rules: VenueRules, venue: VenueSettings) -> int:

@@ -51,6 +51,8 @@ class ContinuityRules:
     """Absence, or another content, of a row means something once its interval has been over for so long."""
     verify_interval_s: float | None = 600.0
     max_rows: int = 1_000
+    max_first_rows: int = 1_000
+    """Of the newest rows, with which a stream begins."""
     windowed: bool = False
     """Whether an answer covers only so many intervals from its start on as rows were asked for."""
     fills: bool = False
@@ -320,7 +322,7 @@ class Continuity:
         if expected is None:
             if not polling:
                 return None
-            rows = 2 if self._started else min(rules.history + 1, rules.max_rows)
+            rows = 2 if self._started else min(rules.history + 1, rules.max_first_rows)
             return Fetch(self.stream, None, rows, Urgency.START)
         if self._known_ms is not None and polling:
             missing = timeframe.count_between(expected, self._known_ms)

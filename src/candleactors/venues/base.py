@@ -75,6 +75,8 @@ class VenueRules:
     """At most `rest_weight` in any `rest_window_s`; what a request weighs is said by `RestRequest.weight`."""
     klines_limit: int
     """Most rows of one REST answer."""
+    newest_limit: int | None = None
+    """Most of the newest rows, asked for without a start, where those may be more."""
     server_ping_s: float | None = None
     """Seconds between the venue's ping frames; ``None`` where it sends none."""
     keepalive: Keepalive | None = None

@@ -99,7 +99,7 @@ def klines(stream: Stream, start_ms: int | None, end_ms: int | None, limit: int,
     the rows asked for do. Both ends are exclusive. ``before`` alone would be answered with the newest rows of all.
     """
     timeframe = stream.timeframe
-    limit = min(limit, RULES.klines_limit)
+    limit = min(limit, (RULES.newest_limit if start_ms is None else None) or RULES.klines_limit)
     params = [("instId", stream.symbol), ("bar", BARS[timeframe])]
     until_ms = None if end_ms is None else end_ms + 1
     recent = timeframe not in HISTORY_ONLY

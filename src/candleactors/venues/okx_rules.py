@@ -79,6 +79,7 @@ RULES: Final = VenueRules(
     # ones. A window of more rows than the venue gives would be answered with its newest ones only, and the missing
     # ones would look like candles that the venue does not have. So nobody ever asks for more than 100.
     klines_limit=100,
+    newest_limit=300,
     # The venue closes a connection on which it pushed nothing for 30 s.
     keepalive=Keepalive(20.0, only_idle=True),
     windowed_klines=True,
