@@ -13,6 +13,7 @@ from candleactors.demo.plan import Options
 from candleactors.demo.report import Report
 from candleactors.demo.run import SETTLE_S, Demo
 from candleactors.model import Candle, Event
+from candleactors.sim import RULES
 
 TIMEFRAMES = 5 + 4  # spot has 1s as well
 
@@ -27,6 +28,14 @@ def test_a_calm_run_receives_everything(tmp_path: Path) -> None:
     assert (report.ok, report.orderly, report.reconnects, report.faults) == (True, True, 0, {})
     assert report.connections == 2
     assert report.messages > 0
+
+
+def test_every_venue_at_once(tmp_path: Path) -> None:
+    report = run(Options(seconds=75, symbols=2, venues=tuple(RULES)), tmp_path)
+    assert report.ok, report
+    assert (report.orderly, report.reconnects, report.faults) == (True, 0, {})
+    assert report.connections >= len(RULES)
+    assert report.verdict.gaps == 0
 
 
 @pytest.mark.parametrize("seed", range(4))

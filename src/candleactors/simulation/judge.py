@@ -160,6 +160,8 @@ class Judge:
         before = ledger.forming
         if not self._is_native(stream) and Stream(stream.venue, stream.symbol, MINUTE) not in self._ledgers:
             before = None  # whether a constituent got lost is not told to this reader
+        if self._now_ms() < self._weather.lossy_until_ms.get(stream.venue, 0):
+            before = None  # what was told as seen is revised
         if before is not None and before.open_time_ms == candle.open_time_ms and before.volume > candle.volume:
             self._breach(f"forming candle of {stream} {candle.open_time_ms} goes back in time")
         ledger.forming = candle

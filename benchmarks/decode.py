@@ -1,10 +1,12 @@
-"""CPU time of the Binance codec per message: ``python benchmarks/binance_decode.py``."""
+"""CPU time of the codecs per message: ``python benchmarks/decode.py``."""
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -21,6 +23,41 @@ MESSAGE = (
     '"h":"27345.04110000","l":"27345.04110000","v":"243.00000000","n":1,"x":%(closed)s,"q":"9.98730000",'
     '"V":"243.00000000","Q":"9.98730000","B":"0"}}}'
 )
+
+
+BYBIT = (
+    '{"topic":"kline.1.%(symbol)s","data":[{"start":1681153980000,"end":1681154039999,"interval":"1","open":"27345.1",'
+    '"close":"27345.2","high":"27345.3","low":"27345.0","volume":"2.081","turnover":"34666.4005","confirm":false,'
+    '"timestamp":1681153988882}],"ts":1681153988882,"type":"snapshot"}'
+)
+OKX = (
+    '{"arg":{"channel":"candle1m","instId":"%(symbol)s"},"data":[["1681153980000","27345.1","27345.3","27345.0",'
+    '"27345.2","45247","52.5858061","1529.5858061","0"]]}'
+)
+BITFINEX = "[%(number)d,[1681153980000,27345.1,27345.2,27345.3,27345,0.053312790000000006],1681153988882]"
+
+
+def others() -> None:
+    """Print the best and the median µs of a forming candle of each other venue."""
+    for venue, message, symbol in (
+        ("bybit-linear", BYBIT, "SYM{}USDT"),
+        ("okx", OKX, "SYM{}-USDT"),
+        ("bitfinex", BITFINEX, "tSYM{}:UST"),
+    ):
+        dialect = codec(venue)
+        session = dialect.session()
+        watched = [Stream(venue, symbol.format(n), Timeframe("1m")) for n in range(STREAMS)]
+        streams = {dialect.stream_name(stream): stream for stream in watched}
+        if venue == "bitfinex":
+            acks = [
+                json.dumps({"event": "subscribed", "channel": "candles", "chanId": n, "key": name}).encode()
+                for n, name in enumerate(streams)
+            ]
+            session.decode(acks, streams, OPEN_MS)
+        frames = [(message % {"symbol": each.symbol, "number": n}).encode() for n, each in enumerate(watched)]
+        assert len(session.decode(frames, streams, OPEN_MS).open) == STREAMS, venue
+        decode = partial(session.decode, streams=streams, received_ms=OPEN_MS)
+        measure(f"{venue}, forming ({len(frames[0])} bytes)", decode, frames, 100)
 
 
 def messages(streams: dict[str, Stream], closed: str) -> list[bytes]:
@@ -64,6 +101,7 @@ def main() -> None:
     for name, wire in forming_candles.items():
         wire.to_candle(streams[name], OPEN_MS)
     print(f"{'to_candle of a forming candle':<32} {(time.process_time() - began) / STREAMS * 1e6:6.2f}")
+    others()
 
 
 if __name__ == "__main__":
