@@ -12,7 +12,6 @@ from trio.testing import MockClock
 
 from candleactors.actors.budget import JITTER_MARGIN_S, MessageBudget, VenueBudget
 
-
 CONNECTS_WINDOW_S = 300 - JITTER_MARGIN_S
 REST_WINDOW_S = 60 - JITTER_MARGIN_S
 
