@@ -190,8 +190,9 @@ class _Pen:
 
     def connections(self, shot: Snapshot, most: int) -> list[Text]:
         """A table of the connections."""
+        labels = _labels(shot)
         columns = [
-            Column("venue", 5, right=False),
+            Column("venue", max(5, *map(len, labels.values())), right=False),
             Column("conn", 4),
             Column("state", 9, right=False),
             Column("streams", 7),
@@ -204,7 +205,7 @@ class _Pen:
         every = [(venue.venue, shard) for venue in shot.status.venues for shard in venue.connections]
         every.sort(key=lambda pair: (pair[1].connected, pair[0], pair[1].index))  # what is down comes first
         shown = sorted(every[:most], key=lambda pair: (pair[0], pair[1].index))
-        return self._table(self._fit(columns), [_connection(venue, shard) for venue, shard in shown])
+        return self._table(self._fit(columns), [_connection(labels[venue], shard) for venue, shard in shown])
 
     def streams(self, shot: Snapshot, room: int) -> list[Text]:
         """A table of the streams, page by page where they do not fit."""
@@ -212,9 +213,10 @@ class _Pen:
         pages = max(1, -(-len(shot.lines) // rows))
         page = int(shot.elapsed_s / _PAGE_S) % pages
         symbols = max((cell_len(line.stream.symbol) for line in shot.lines), default=0)
+        labels = _labels(shot)
         columns = self._fit(
             [
-                Column("venue", 5, right=False),
+                Column("venue", max(5, *map(len, labels.values())), right=False),
                 Column("symbol", min(max(symbols, 7), 14), right=False),
                 Column("tf", 3),
                 Column("open", 9, rank=3),
@@ -232,7 +234,8 @@ class _Pen:
         shown = shot.lines[page * rows : (page + 1) * rows]
         title = f"streams {page * rows + 1} to {page * rows + len(shown)} of {len(shot.lines)}"
         head = [] if pages == 1 else [Text(title, "dim")]
-        return [*head, *self._table(columns, [_stream(line, bars, ascii_only=self._ascii) for line in shown])]
+        cells = [_stream(labels[line.stream.venue], line, bars, ascii_only=self._ascii) for line in shown]
+        return [*head, *self._table(columns, cells)]
 
     def notes(self, shot: Snapshot, most: int) -> list[Text]:
         """The latest events, the newest last."""
@@ -285,10 +288,10 @@ class _Pen:
         return line
 
 
-def _connection(venue: str, shard: ConnectionStatus) -> dict[str, Text]:
+def _connection(label: str, shard: ConnectionStatus) -> dict[str, Text]:
     state = "retiring" if shard.retiring else "connected" if shard.connected else "down"
     return {
-        "venue": Text(_short(venue), "dim"),
+        "venue": Text(label, "dim"),
         "conn": Text(str(shard.index)),
         "state": Text(state, _STATES[state]),
         "streams": Text(str(shard.streams)),
@@ -300,10 +303,10 @@ def _connection(venue: str, shard: ConnectionStatus) -> dict[str, Text]:
     }
 
 
-def _stream(line: StreamLine, bars: int, *, ascii_only: bool) -> dict[str, Text]:
+def _stream(label: str, line: StreamLine, bars: int, *, ascii_only: bool) -> dict[str, Text]:
     stream, last = line.stream, line.last
     cells = {
-        "venue": Text(_short(stream.venue), "dim"),
+        "venue": Text(label, "dim"),
         "symbol": Text(stream.symbol, "bold"),
         "tf": Text(str(stream.timeframe)),
         "age": Text(age(line.age_s)),
@@ -324,5 +327,8 @@ def _stream(line: StreamLine, bars: int, *, ascii_only: bool) -> dict[str, Text]
     }
 
 
-def _short(venue: str) -> str:
-    return venue.rpartition("-")[2]
+def _labels(shot: Snapshot) -> dict[str, str]:
+    """Return what to call each venue: the last part of its name, where no other has the same."""
+    names = [venue.venue for venue in shot.status.venues]
+    short = [name.rpartition("-")[2] for name in names]
+    return {name: name if short.count(last) > 1 else last for name, last in zip(names, short, strict=True)}
