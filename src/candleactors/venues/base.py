@@ -254,6 +254,9 @@ class Session(Protocol):
     def decode(self, frames: Sequence[bytes], streams: Mapping[str, Stream], received_ms: int) -> Decoded:
         """Return what `frames`, one text message each, say about `streams` (wire name to stream).
 
+        A batch says what its frames say one by one; where closes are inferred, of an interval that closes twice in it
+        the last word counts. Where the venue skips empty intervals, their closed candles may be filled in here.
+
         Never raises for any bytes: what is not valid ends in `Decoded.rejected`.
         """
         ...
@@ -291,6 +294,8 @@ class Codec(Protocol):
 
     def parse_klines(self, stream: Stream, body: bytes, venue_now_ms: int, received_ms: int) -> list[Candle]:
         """Return the rows ascending by open time, each `closed` only if its interval is over at `venue_now_ms`.
+
+        In the body they stand as the venue sorts them; in any other order, or twice, they are not valid.
 
         Raises `MalformedMessage` if any row is not valid: half an answer is no answer.
         """
