@@ -437,7 +437,7 @@ def _connects_unmetered() -> Iterator[None]:
     trouble=Trouble.LIMITS,
 )
 def _requests_unmetered() -> Iterator[None]:
-    async def rest(self: VenueBudget, weight: int, priority: int = 0) -> None:
+    async def rest(self: VenueBudget, weight: int, priority: int = 0, *, leisurely: bool = False) -> None:
         await trio.lowlevel.checkpoint()
 
     with replaced(VenueBudget, "rest", lambda _: rest):
