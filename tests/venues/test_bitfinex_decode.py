@@ -216,6 +216,13 @@ class TestReplies:
         assert decoded.replies == [Acked(5, (NAME,))]
         assert list(decoded.open) == [NAME]
 
+    def test_a_duplicate_that_nobody_names_parks_nobody(self) -> None:
+        on = CODEC.session()
+        for number in (1, 2):
+            on.subscribe(number, [f"trade:1m:tX{number}X:UST"])
+        error = dumps({"event": "error", "msg": "subscribe: dup", "code": 10301})
+        assert decode(error, on=on).replies == [Refused(None, 10301, "subscribe: dup", passing=True)]
+
     def test_a_duplicate_s_error_before_the_first_answer(self) -> None:
         on = CODEC.session()
         on.subscribe(5, [NAME])

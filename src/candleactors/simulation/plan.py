@@ -80,7 +80,6 @@ _EITHER: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
     "bitfinex": {
         "week": ("1W", "7D"),
         "echoes_request": _BOTH,
-        "names_duplicate": _BOTH,
         "stamps": (True, True, False),
         "empty_if_unknown": _BOTH,
         "max_channels": (25, 30, 36),

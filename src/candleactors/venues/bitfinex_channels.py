@@ -148,7 +148,8 @@ class Channels:
             decoded.replies.append(Acked(request_id, (name,)))
             return
         names = None if name is None else (name,)
-        decoded.replies.append(Refused(request_id, code, excerpt(reason), names, passing=code in _PASSING))
+        passing = code in _PASSING or code == _DUPLICATE  # of whom nobody knows, but it is no fault of theirs
+        decoded.replies.append(Refused(request_id, code, excerpt(reason), names, passing=passing))
 
     def _request(self, message: dict[str, Any]) -> tuple[str | None, int | None]:
         """Return the name and the request that a reply is about, as far as it says so."""
