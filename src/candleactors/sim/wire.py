@@ -12,6 +12,20 @@ def dump(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def json_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object in `text`; ``None`` where there is none, or none that can be repeated in a reply."""
+    try:
+        message = json.loads(text, parse_constant=_refuse)
+        dump(message).encode()
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(text)
+
+
 def decimal_writer(held: int, shown: int) -> Callable[[int], str]:
     """Return what writes integers of 0 and more, of which `held` digits are decimals, with `shown` decimals."""
     zeros = "0" * (shown - held)

@@ -32,6 +32,16 @@ def decode(decoder: msgspec.json.Decoder[_T], body: bytes, limit: int) -> _T:
         raise MalformedMessage(excerpt(str(error)), body) from None
 
 
+def decode_error(decoder: msgspec.json.Decoder[_T], body: bytes, limit: int = MAX_ERROR_BYTES) -> _T | None:
+    """Return what `body` says of an error, ``None`` where it is too long or of another shape."""
+    if len(body) > limit:
+        return None
+    try:
+        return decoder.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def count(text: str) -> int | None:
     """Return the number in a header, ``None`` where it is no count."""
     text = text.strip()

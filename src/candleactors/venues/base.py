@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import define, field, frozen
 
-from candleactors.errors import InvalidTimeframe, MalformedMessage
+from candleactors.errors import InvalidTimeframe, MalformedMessage, excerpt
 from candleactors.model import Candle, Stream, Ticker, Timeframe
 
 
@@ -141,6 +141,11 @@ class WireCandle(Protocol):
         ...
 
 
+def is_newer(one: WireCandle, other: WireCandle) -> bool:
+    """Whether `one` says more of its stream than `other`: it opens later, or was sent later."""
+    return (one.open_time_ms, one.event_time_ms) > (other.open_time_ms, other.event_time_ms)
+
+
 @frozen
 class Instrument:
     """Something that a venue trades.
@@ -226,6 +231,11 @@ class Decoded:
     ignored: int = 0
     """Valid messages nobody asked for: other event kinds, names not subscribed."""
     messages: int = 0
+
+    def reject(self, error: MalformedMessage | ValueError, frame: bytes) -> None:
+        """Note that `frame` is not valid, and why."""
+        problem = error.problem if isinstance(error, MalformedMessage) else excerpt(str(error))
+        self.rejected.append(MalformedMessage(problem, frame))
 
 
 class Session(Protocol):

@@ -22,7 +22,7 @@ from candleactors.venues.base import (
     RestRequest,
     Session,
     VenueRules,
-    WireCandle,
+    is_newer,
 )
 from candleactors.venues.binance_kline import LATEST_EVENT_MS, CombinedKline, KlineEvent, has_each_key_once
 from candleactors.venues.binance_reply import Ignored, KlineMessage, understand
@@ -128,14 +128,14 @@ class BinanceCodec:
                             continue
                     if stream is not None and event.problem(stream) is None:
                         if not kline.closed:
-                            if known is None or not _is_newer(known, event):
+                            if known is None or not is_newer(known, event):
                                 forming[name] = event
                             continue
                         if has_each_key_once(frame, event):
                             try:
                                 decoded.closed.append((name, event.to_candle(stream, received_ms)))
                             except MalformedMessage as error:
-                                decoded.rejected.append(MalformedMessage(error.problem, frame))
+                                decoded.reject(error, frame)
                             continue
             _decode_strictly(frame, streams, received_ms, decoded)
         return decoded
@@ -206,10 +206,6 @@ def _name(symbol: str, interval: str) -> str:
     return f"{symbol.lower()}@kline_{interval}"
 
 
-def _is_newer(known: WireCandle, event: WireCandle) -> bool:
-    return (known.open_time_ms, known.event_time_ms) > (event.open_time_ms, event.event_time_ms)
-
-
 def _decode_strictly(frame: bytes, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:
     """Add to `decoded` what a message means that is no believable forming candle: a closed one, most of the time."""
     try:
@@ -224,10 +220,8 @@ def _decode_strictly(frame: bytes, streams: Mapping[str, Stream], received_ms: i
             decoded.ignored += 1
         else:
             decoded.replies.append(meaning)
-    except MalformedMessage as error:
-        decoded.rejected.append(MalformedMessage(error.problem, frame))
-    except ValueError as error:
-        decoded.rejected.append(MalformedMessage(excerpt(str(error)), frame))
+    except (MalformedMessage, ValueError) as error:
+        decoded.reject(error, frame)
 
 
 def _add_kline(message: KlineMessage, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:
@@ -246,7 +240,7 @@ def _add_kline(message: KlineMessage, streams: Mapping[str, Stream], received_ms
     if problem is not None:
         raise ValueError(problem)
     known = decoded.open.get(name)
-    if known is None or not _is_newer(known, event):
+    if known is None or not is_newer(known, event):
         decoded.open[name] = event
 
 

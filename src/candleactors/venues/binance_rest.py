@@ -21,6 +21,7 @@ from candleactors.venues.answers import (
     checked_ms,
     count,
     decode,
+    decode_error,
     retry_after_s,
 )
 from candleactors.venues.base import Instrument
@@ -158,7 +159,7 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
     """
     if 200 <= status < 300:
         return
-    error = _error(body)
+    error = decode_error(_ERROR, body)
     message = excerpt(error.msg if error else "")
     if status in (403, 418, 429) or (error and error.code == _TOO_MUCH_WEIGHT):
         raise RateLimited(status, retry_after_s(headers), message)
@@ -179,15 +180,6 @@ def _unified(symbol: _Symbol) -> str:
     if symbol.contract_type.endswith(("QUARTER", "MONTH")) and symbol.delivery_date is not None:
         delivery = yymmdd(symbol.delivery_date)
     return unified(symbol.base_asset, symbol.quote_asset, symbol.margin_asset, delivery)
-
-
-def _error(body: bytes) -> _Error | None:
-    if len(body) > MAX_ERROR_BYTES:
-        return None
-    try:
-        return _ERROR.decode(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _refuse_row(problem: str, row: _Row) -> NoReturn:

@@ -115,21 +115,6 @@ def candle_of(row: Row, stream: Stream, received_ms: int, *, closed: bool, sourc
         raise MalformedMessage(str(error), row.text()) from None
 
 
-def flat_candle(before: Candle, open_ms: int) -> Candle:
-    """Return the candle of an interval without trades at `open_ms`, some time after `before`."""
-    price = before.close
-    return before.replace(
-        open_time_ms=open_ms,
-        close_time_ms=before.timeframe.close_ms(open_ms),
-        open=price,
-        high=price,
-        low=price,
-        close=price,
-        volume=Decimal(0),
-        source=Source.FILLED,
-    )
-
-
 def plain(raw: msgspec.Raw) -> str:
     """Return a JSON number in plain notation, every digit kept.
 

@@ -16,10 +16,11 @@ from typing import Final
 
 import msgspec
 
-from candleactors.errors import MalformedMessage, excerpt
+from candleactors.core.filling import flat_candle
+from candleactors.errors import MalformedMessage
 from candleactors.model import Candle, Source, Stream
 from candleactors.venues.base import Decoded
-from candleactors.venues.bitfinex_candle import Flat, Row, Update, candle_of, flat_candle, is_instant, problem_of
+from candleactors.venues.bitfinex_candle import Flat, Row, Update, candle_of, is_instant, problem_of
 from candleactors.venues.bitfinex_channels import Channels
 from candleactors.venues.bitfinex_closing import Closing, Inferred
 from candleactors.venues.strict_json import strict_json
@@ -87,12 +88,10 @@ class BitfinexSession:
                         self._add([update], update.channel, update.event_time_ms, streams, received_ms, decoded)
                     else:  # a counter, perhaps
                         self._decode_array(frame, streams, received_ms, decoded)
-            except MalformedMessage as error:
-                decoded.rejected.append(MalformedMessage(error.problem, frame))
             except RecursionError:
-                decoded.rejected.append(MalformedMessage("nested too deeply", frame))
-            except ValueError as error:
-                decoded.rejected.append(MalformedMessage(excerpt(str(error)), frame))
+                decoded.reject(ValueError("nested too deeply"), frame)
+            except (MalformedMessage, ValueError) as error:
+                decoded.reject(error, frame)
         if len(decoded.closed) > 1:
             # The row that closes a candle late and the previous one, once more, arrive together: the latter counts.
             last = {(name, candle.open_time_ms): candle for name, candle in decoded.closed}
@@ -189,7 +188,9 @@ def _tell(inferred: Inferred, name: str, stream: Stream, received_ms: int, decod
             if told is row:  # else it was rejected before
                 decoded.rejected.append(error)
         if before is not None:
-            candle = flat_candle(before, told.open_time_ms) if isinstance(told, Flat) else before
+            candle = before
+            if isinstance(told, Flat):
+                candle = flat_candle(stream, told.open_time_ms, before.close, received_ms)
             decoded.closed.append((name, candle))
     forming = inferred.forming
     if forming is None:

@@ -21,7 +21,7 @@ from candleactors.venues.base import (
     RestRequest,
     Session,
     VenueRules,
-    WireCandle,
+    is_newer,
 )
 from candleactors.venues.bybit_kline import LATEST_EVENT_MS, Kline, KlinePush, has_each_key_once
 from candleactors.venues.bybit_reply import understand
@@ -127,14 +127,14 @@ class BybitCodec:
                             continue
                         stream = streams.get(name)
                         if stream is not None and kline.problem(name, stream) is None:
-                            if known is None or not _is_newer(known, kline):
+                            if known is None or not is_newer(known, kline):
                                 forming[name] = kline
                             continue
                     elif klines and has_each_key_once(frame, push):
                         try:
                             _add(push, streams, received_ms, decoded)
                         except (MalformedMessage, ValueError) as error:
-                            _reject(error, frame, decoded)
+                            decoded.reject(error, frame)
                         continue
             _decode_strictly(frame, streams, received_ms, decoded)
         return decoded
@@ -235,10 +235,6 @@ def _nearest(symbol: str) -> str | None:
     return guess if _SYMBOL.fullmatch(guess) else None
 
 
-def _is_newer(known: WireCandle, kline: WireCandle) -> bool:
-    return (known.open_time_ms, known.event_time_ms) > (kline.open_time_ms, kline.event_time_ms)
-
-
 def _decode_strictly(frame: bytes, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:
     """Add to `decoded` what a message means that is no plain push of believable candles."""
     try:
@@ -252,7 +248,7 @@ def _decode_strictly(frame: bytes, streams: Mapping[str, Stream], received_ms: i
         else:
             decoded.ignored += 1
     except (MalformedMessage, ValueError) as error:
-        _reject(error, frame, decoded)
+        decoded.reject(error, frame)
 
 
 def _add(push: KlinePush, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:
@@ -276,10 +272,5 @@ def _add(push: KlinePush, streams: Mapping[str, Stream], received_ms: int, decod
     decoded.closed += closed
     for kline in forming:
         known = decoded.open.get(name)
-        if known is None or not _is_newer(known, kline):
+        if known is None or not is_newer(known, kline):
             decoded.open[name] = kline
-
-
-def _reject(error: MalformedMessage | ValueError, frame: bytes, decoded: Decoded) -> None:
-    problem = error.problem if isinstance(error, MalformedMessage) else excerpt(str(error))
-    decoded.rejected.append(MalformedMessage(problem, frame))

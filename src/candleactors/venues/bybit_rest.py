@@ -22,6 +22,7 @@ from candleactors.venues.answers import (
     MAX_ROWS_BYTES,
     checked_ms,
     decode,
+    decode_error,
     retry_after_s,
 )
 from candleactors.venues.base import Instrument, InstrumentPage
@@ -219,7 +220,7 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
     succeeded = 200 <= status < 300
     if succeeded and body.startswith(_GOOD):
         return
-    error = _error(body)
+    error = decode_error(_ERROR, body, MAX_LIST_BYTES)
     if succeeded and error is not None and error.ret_code == 0:
         return
     message = excerpt(error.ret_msg if error else "")
@@ -269,15 +270,6 @@ def _wait_s(headers: Mapping[str, str], error: _Error | None) -> float | None:
     if error is None or error.time is None or _TIME.fullmatch(reset) is None:
         return retry_after_s(headers)
     return min(max((int(reset) - error.time) / 1000, 1.0), _MAX_WAIT_S)
-
-
-def _error(body: bytes) -> _Error | None:
-    if len(body) > MAX_LIST_BYTES:
-        return None
-    try:
-        return _ERROR.decode(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _refuse_row(problem: str, row: _Row) -> NoReturn:

@@ -119,7 +119,7 @@ class OkxCodec:
                                 try:
                                     decoded.closed.append((name, row.to_candle(stream, received_ms)))
                                 except MalformedMessage as error:
-                                    decoded.rejected.append(MalformedMessage(error.problem, frame))
+                                    decoded.reject(error, frame)
                                 continue
             _decode_strictly(frame, streams, received_ms, decoded)
         return decoded
@@ -214,10 +214,8 @@ def _decode_strictly(frame: bytes, streams: Mapping[str, Stream], received_ms: i
             decoded.ignored += 1
         else:
             decoded.replies.append(meaning)
-    except MalformedMessage as error:
-        decoded.rejected.append(MalformedMessage(error.problem, frame))
-    except ValueError as error:
-        decoded.rejected.append(MalformedMessage(excerpt(str(error)), frame))
+    except (MalformedMessage, ValueError) as error:
+        decoded.reject(error, frame)
 
 
 def _add_rows(push: Push, streams: Mapping[str, Stream], received_ms: int, decoded: Decoded) -> None:

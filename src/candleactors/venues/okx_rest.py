@@ -22,6 +22,7 @@ from candleactors.venues.answers import (
     MAX_ROWS_BYTES,
     checked_ms,
     decode,
+    decode_error,
     retry_after_s,
 )
 from candleactors.venues.base import Instrument, RestRequest
@@ -185,7 +186,7 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes) -> None:
     good = 200 <= status < 300
     if good and body.startswith(_GOOD):
         return
-    outcome = _outcome(body)
+    outcome = decode_error(_OUTCOME, body, MAX_LIST_BYTES)
     code = "" if outcome is None else outcome.code
     if good and code == "0":
         return
@@ -208,15 +209,6 @@ def _data(decoder: msgspec.json.Decoder[_Answer[_T]], body: bytes, limit: int) -
     if answer.code != "0":
         raise MalformedMessage("an answer that is an error", body)
     return answer.data
-
-
-def _outcome(body: bytes) -> _Outcome | None:
-    if len(body) > MAX_LIST_BYTES:
-        return None
-    try:
-        return _OUTCOME.decode(body)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _unified(instrument: _Instrument) -> str:

@@ -6,7 +6,6 @@ Text that is no JSON object gets no reply at all.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ from candleactors.sim.candles import Row
 from candleactors.sim.counters import Counters
 from candleactors.sim.dialect import Channel, Granted, Keepalive, Refusal, Request, Session
 from candleactors.sim.market import Market
-from candleactors.sim.wire import dump
+from candleactors.sim.wire import dump, json_object
 
 if TYPE_CHECKING:
     from candleactors.sim.bitfinex.rules import BitfinexRules
@@ -59,7 +58,7 @@ class BitfinexSession(Session):
         return (dump({"event": "info", "version": 2, "serverId": server, "platform": {"status": 1}}),)
 
     def parse(self, text: str, now_ms: int) -> Request | Refusal | Keepalive:
-        message = _object(text)
+        message = json_object(text)
         if message is None:
             return Refusal("no JSON object")
         self._asked = message
@@ -175,17 +174,3 @@ class BitfinexSession(Session):
         self._count += 1
         begin = crc32(str(self._number).encode()) % _CHANNELS
         return 1 + (begin + self._count * 7_919) % _CHANNELS
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object in `text`; ``None`` where there is none, or none that can be repeated in a reply."""
-    try:
-        message = json.loads(text, parse_constant=_refuse)
-        dump(message).encode()
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(text)

@@ -6,7 +6,6 @@ about too many characters, so that text is modelled on the one about too many na
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -18,7 +17,7 @@ from candleactors.sim.candles import Row
 from candleactors.sim.counters import Counters
 from candleactors.sim.dialect import Channel, Granted, Keepalive, Refusal, Request, Session
 from candleactors.sim.market import Market
-from candleactors.sim.wire import dump
+from candleactors.sim.wire import dump, json_object
 
 if TYPE_CHECKING:
     from candleactors.sim.bybit.rules import BybitRules
@@ -42,7 +41,7 @@ class BybitSession(Session):
         self._id = _connection_id(number, linear=rules.linear)
 
     def parse(self, text: str, now_ms: int) -> Request | Refusal | Keepalive:
-        message = _object(text)
+        message = json_object(text)
         if message is None:
             found = text.lstrip()[:1]
             undecoded = f"Failed to decode incoming data:readObjectStart: expect {{ or n, but found {found}"
@@ -159,17 +158,3 @@ def _connection_id(number: int, *, linear: bool) -> str:
     if linear:
         return f"cejreaspqfh6c4{number:06d}-{spread % 0xFFFFF:05x}"
     return str(UUID(int=(spread << 96) | (4 << 76) | (8 << 60) | number))
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object in `text`; ``None`` where there is none, or none that can be repeated in a reply."""
-    try:
-        message = json.loads(text, parse_constant=_refuse)
-        dump(message).encode()
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
-
-
-def _refuse(text: str) -> Any:
-    raise ValueError(text)
