@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 from attrs import evolve
 
@@ -12,8 +14,8 @@ from candleactors.model import Ticker
 from candleactors.settings import Settings
 from candleactors.transport.network import Network
 from candleactors.transport.rest import RestClient
-from candleactors.venues.base import Codec, Instrument, RestRequest
-from candleactors.venues.listing import Listing
+from candleactors.venues.base import Codec, RestRequest
+from candleactors.venues.listing import Listing, read_listing
 
 
 async def check_symbols(settings: Settings, network: Network) -> Settings:
@@ -56,14 +58,7 @@ async def listing_of(name: str, settings: Settings, network: Network) -> Listing
     """
     codec = venues.codec(name)
     async with _client(codec, settings, network) as client:
-        instruments: list[Instrument] = []
-        page: str | None = None
-        while True:
-            read = codec.parse_instruments(await _ask(codec, client, codec.instruments(page)), page)
-            instruments += read.instruments
-            if read.next is None:
-                return Listing(instruments)
-            page = read.next
+        return await read_listing(codec, partial(_ask, codec, client))
 
 
 async def tickers_of(name: str, settings: Settings, network: Network) -> list[Ticker]:

@@ -12,8 +12,8 @@ from candleactors.errors import RateLimited
 from candleactors.model import Candle
 from candleactors.transport.clock import Clock
 from candleactors.transport.rest import RestAnswer, RestClient
-from candleactors.venues.base import Codec, Instrument, RestRequest
-from candleactors.venues.listing import Listing
+from candleactors.venues.base import Codec, RestRequest
+from candleactors.venues.listing import Listing, read_listing
 
 
 @define
@@ -55,16 +55,12 @@ class VenueRest:
 
     async def listing(self) -> Listing:
         """Return what the venue trades."""
-        instruments: list[Instrument] = []
-        page: str | None = None
-        while True:
-            request = self._codec.instruments(page)
+
+        async def ask(request: RestRequest) -> bytes:
             await self._budget.rest(request.weight)
-            read = self._codec.parse_instruments((await self._answer(request)).body, page)
-            instruments += read.instruments
-            if read.next is None:
-                return Listing(instruments)
-            page = read.next
+            return (await self._answer(request)).body
+
+        return await read_listing(self._codec, ask)
 
     async def rows(self, fetch: Fetch) -> tuple[list[Candle], int]:
         """Return the rows a fetch wants and the venue's time when they were asked for.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final
 
-from candleactors.venues.base import Instrument
+from candleactors.venues.base import Codec, Instrument, RestRequest
 from candleactors.venues.unified import is_unified
 
 _SEPARATORS: Final = str.maketrans("", "", "/-_:. ")
@@ -47,3 +47,18 @@ class Listing:
         same = [one.symbol for one in instruments if one.symbol.translate(_SEPARATORS).upper() == joined]
         near = same or get_close_matches(symbol.upper(), [one.symbol for one in instruments], n=1)
         return near[0] if near else None
+
+
+async def read_listing(codec: Codec, ask: Callable[[RestRequest], Awaitable[bytes]]) -> Listing:
+    """Return what a venue trades, page after page; `ask` returns the body of an answer that is not a refusal.
+
+    Raises what `ask` raises, and `MalformedMessage`.
+    """
+    instruments: list[Instrument] = []
+    page: str | None = None
+    while True:
+        read = codec.parse_instruments(await ask(codec.instruments(page)), page)
+        instruments += read.instruments
+        if read.next is None:
+            return Listing(instruments)
+        page = read.next
