@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from candleactors.config import check_venues, load
 from candleactors.config.structure import structure
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
-from candleactors.settings import HealthSettings, Settings, VenueSettings
+from candleactors.settings import HealthSettings, Settings, VenueSettings, WebSettings
 
 FULL = """
 status_socket = "run/status.sock"
@@ -506,3 +507,45 @@ def test_limits_that_are_kept_or_not_documented(text: str, tmp_path: Path) -> No
 def test_without_a_number_a_connection_carries_what_its_venue_allows(tmp_path: Path) -> None:
     assert loaded("[venues.bitfinex]", tmp_path).venues["bitfinex"].streams_per_connection is None
     assert VenueSettings().streams_per_connection is None
+
+
+def web(text: str) -> WebSettings:
+    return structure(tomllib.loads(f"[web]\n{text}")).web
+
+
+def test_a_server_that_others_can_reach_needs_a_token_or_an_explicit_word() -> None:
+    for text in ('host = "0.0.0.0"', 'host = "::"', 'host = "192.0.2.7"', 'host = "feed.example"'):
+        with pytest.raises(ConfigError, match=r"^web.host: .* set a token, or no_auth = true$"):
+            web(text)
+        assert web(f"{text}\nno_auth = true").token is None
+        assert web(f'{text}\ntoken = "0123456789abcdef"').token == "0123456789abcdef"
+    for loopback in ("127.0.0.1", "127.8.9.1", "::1", "localhost"):
+        assert web(f'host = "{loopback}"').host == loopback
+    with pytest.raises(ConfigError, match="which of the two"):
+        web('token = "0123456789abcdef"\nno_auth = true')
+
+
+@pytest.mark.parametrize("bad", ['"s3cret"', '"s3cret s3cret s3cret"', '["s3cret"]', "{ s3cret = 1 }"])
+def test_no_message_quotes_the_token(bad: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        web(f"token = {bad}")
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.key == "web.token"
+
+
+def test_the_token_can_be_a_variable_and_is_not_shown() -> None:
+    settings = load(None, {"CANDLEACTORS_WEB__TOKEN": "a-long-enough-s3cret"})
+    assert settings.web.token == "a-long-enough-s3cret"
+    assert "s3cret" not in repr(settings)
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"CANDLEACTORS_WEB__TOKEN": "s3cret"})
+    assert "s3cret" not in str(caught.value)
+    assert "CANDLEACTORS_WEB__TOKEN" in str(caught.value)
+
+
+def test_origins_are_origins_and_not_listed_twice() -> None:
+    assert web('cors_origins = ["https://a.example"]').cors_origins == ("https://a.example",)
+    with pytest.raises(ConfigError, match=r"web.cors_origins\[1\]"):
+        web('cors_origins = ["https://a.example", "a.example"]')
+    with pytest.raises(ConfigError, match="listed twice"):
+        web('frame_ancestors = ["https://a.example", "https://a.example"]')

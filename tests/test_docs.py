@@ -17,7 +17,7 @@ SECTIONS: dict[str, type[Any]] = {
         name: type(getattr(settings.Settings(), name))
         for name in ("store", "health", "repair", "aggregation", "backoff")
     },
-    **{name: type(getattr(settings.Settings(), name)) for name in ("supervision", "subscriber", "log")},
+    **{name: type(getattr(settings.Settings(), name)) for name in ("supervision", "subscriber", "web", "log")},
 }
 
 

@@ -12,7 +12,20 @@ from attrs import field, frozen
 
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
-from candleactors.validators import at_least, between, not_blank, one_of, optional, origin, over
+from candleactors.validators import (
+    Secret,
+    at_least,
+    between,
+    each,
+    host,
+    is_loopback,
+    not_blank,
+    one_of,
+    optional,
+    origin,
+    over,
+    secret,
+)
 
 
 @frozen
@@ -174,6 +187,52 @@ class SubscriberSettings:
 
 
 @frozen
+class WebSettings:
+    """The HTTP API and the dashboard."""
+
+    enabled: bool = False
+    """Serve them."""
+    host: str = field(default="127.0.0.1", validator=host())
+    """Address to listen on. One that is not loopback needs a `token`, or `no_auth`."""
+    port: int = field(default=8080, validator=between(0, 65535))
+    """TCP port; 0: any that is free, named in the log."""
+    token: Secret | None = field(default=None, repr=False, validator=optional(secret(16)))
+    """What programs send as ``Authorization: Bearer``; of at least 16 characters. Best given as a variable."""
+    no_auth: bool = False
+    """Let everybody in who reaches `host`."""
+    cors_origins: tuple[str, ...] = field(default=(), validator=each(origin("https", "http")))
+    """Origins whose pages may use the API, as ``https://host[:port]``."""
+    frame_ancestors: tuple[str, ...] = field(default=(), validator=each(origin("https", "http")))
+    """Origins whose pages may embed the chart."""
+    max_clients: int = field(default=1_000, validator=at_least(1))
+    """Readers of live candles at a time."""
+    max_streams_per_client: int = field(default=200, validator=at_least(1))
+    """Streams on one connection of live candles."""
+    max_pending: int = field(default=10_000, validator=at_least(1))
+    """Undelivered closed candles, gaps and revisions at which a reader of live candles is cut off."""
+    conflate_s: float = field(default=0.25, validator=at_least(0))
+    """Forming candles of a stream are sent at most this often; closed ones at once."""
+    heartbeat_s: float = field(default=15.0, validator=over(0))
+    """Between two heartbeats to a reader of live candles."""
+    linger_s: float = field(default=5.0, validator=at_least(0))
+    """How long after its last reader a stream is still watched, so that reconnecting costs the venue nothing."""
+    send_timeout_s: float = field(default=10.0, validator=at_least(1))
+    """A client that takes no byte for so long is cut off."""
+    request_timeout_s: float = field(default=10.0, validator=over(0))
+    """For receiving the headers of a request, and then its body."""
+    max_body_bytes: int = field(default=1 << 16, validator=at_least(1))
+    """A longer request is refused."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.token is None and not self.no_auth and not is_loopback(self.host):
+            raise ConfigError(
+                f'"{self.host}" can be reached from other machines: set a token, or no_auth = true', key="host"
+            )
+        if self.token is not None and self.no_auth:
+            raise ConfigError("a token is set as well: which of the two?", key="no_auth")
+
+
+@frozen
 class LogSettings:
     """Structured logs on stderr."""
 
@@ -196,6 +255,7 @@ class Settings:
     backoff: BackoffSettings = BackoffSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     subscriber: SubscriberSettings = SubscriberSettings()
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
     status_socket: Path | None = None
     """Unix socket on which a running daemon answers ``candleactors status``; ``None``: beside the store."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NewType, TypeAlias
 from urllib.parse import urlsplit
 
 from attrs import Attribute
@@ -15,6 +17,10 @@ from candleactors.errors import ConfigError
 
 Validator: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
 """Called by attrs with the instance, the field and the value; raises `ConfigError` named after the field."""
+
+
+Secret = NewType("Secret", str)
+"""A text that no message, log or representation shows."""
 
 
 def over(bound: float) -> Validator:
@@ -89,6 +95,56 @@ def origin(*schemes: str) -> Validator:
         raise ConfigError(f"{shown} is not of the form {wanted}", key=key, nearest=near)
 
     return check
+
+
+def each(validator: Validator) -> Validator:
+    """Accept tuples of what `validator` accepts, none of it twice."""
+
+    def check(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+        for index, item in enumerate(value):
+            try:
+                validator(instance, attribute, item)
+            except ConfigError as error:
+                raise error.at(f"{attribute.name}[{index}]") from None
+            if item in value[:index]:
+                raise ConfigError(f"{quoted(item)} is listed twice", key=f"{attribute.name}[{index}]")
+
+    return check
+
+
+def host() -> Validator:
+    """Accept names and addresses to listen on, without a port."""
+
+    def check(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+        if _ip(value) is None and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", value):
+            raise ConfigError(f"{quoted(value)} is not a host name or an address, without a port", key=attribute.name)
+
+    return check
+
+
+def is_loopback(value: str) -> bool:
+    """Return whether nobody but this machine can reach a server listening on `value`."""
+    address = _ip(value)
+    return value.lower() == "localhost" if address is None else address.is_loopback
+
+
+def secret(shortest: int) -> Validator:
+    """Accept texts of at least `shortest` characters that fit into an HTTP header; messages do not quote them."""
+
+    def check(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+        if not re.fullmatch(r"[!-~]+", value):
+            raise ConfigError("a secret here has visible ASCII characters only", key=attribute.name)
+        if len(value) < shortest:
+            raise ConfigError(f"a secret of at least {shortest} characters is needed", key=attribute.name)
+
+    return check
+
+
+def _ip(value: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(value)
+    except ValueError:
+        return None
 
 
 def nearest(text: str, words: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ import attrs
 from candleactors.config.structure import optional_of
 from candleactors.errors import ConfigError
 from candleactors.settings import Settings
-from candleactors.validators import nearest
+from candleactors.validators import Secret, nearest
 
 PREFIX: Final = "CANDLEACTORS_"
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -92,5 +92,5 @@ def _value(text: str, wanted: Any) -> Any:
         for number in (int, float):
             with contextlib.suppress(ValueError):
                 return number(text)
-    assert wanted in (int, float, str, Path), wanted
+    assert wanted in (int, float, str, Path, Secret), wanted
     return text

@@ -15,7 +15,7 @@ from cattrs.gen import make_dict_structure_fn
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
 from candleactors.settings import Settings
-from candleactors.validators import nearest, printable, quoted
+from candleactors.validators import Secret, nearest, printable, quoted
 
 NONE: Final = "none"
 """Stands for no value, which TOML cannot write."""
@@ -106,6 +106,12 @@ def _str(value: Any, _: Any) -> str:
     return value
 
 
+def _secret(value: Any, _: Any) -> Secret:
+    if not isinstance(value, str):
+        raise ConfigError("the secret is not a text in quotes")
+    return Secret(value)
+
+
 def _path(value: Any, _: Any) -> Path:
     try:
         return Path(_str(value, str)).expanduser()
@@ -175,6 +181,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(_is_container(tuple), list_hook)
     converter.register_structure_hook_factory(lambda wanted: wanted == tuple[Timeframe, ...], lambda _: _timeframes)
     converter.register_structure_hook_factory(lambda wanted: optional_of(wanted) is not None, optional_hook)
+    converter.register_structure_hook_func(lambda wanted: wanted is Secret, _secret)
     for plain, hook in hooks:
         converter.register_structure_hook(plain, hook)
     return converter
