@@ -28,7 +28,7 @@ from candleactors.core.sharding import ShardLimits
 from candleactors.errors import FeedClosed, UnknownVenue
 from candleactors.logs import default_logger
 from candleactors.model import Candle, Cursor, Stream, Timeframe
-from candleactors.settings import Settings
+from candleactors.settings import Settings, SubscriberSettings
 from candleactors.stores.base import Store
 from candleactors.stores.sqlite import open_sqlite
 from candleactors.transport.clock import Clock, SystemClock
@@ -103,14 +103,19 @@ class Feed:
             venue.directory.unwatch(owner, leaving)
 
     def candles(
-        self, streams: Iterable[Stream | str] | None = None, *, forming: bool = False, after: Cursor | None = None
+        self,
+        streams: Iterable[Stream | str] | None = None,
+        *,
+        forming: bool = False,
+        after: Cursor | None = None,
+        limits: SubscriberSettings | None = None,
     ) -> Subscription:
         """Return a subscription to `streams`, or to everything: closed candles, gaps and revisions, once, in order.
 
         `forming` adds forming candles, conflated. `after` resumes where an earlier subscription stood: what was missed
         comes from the store first, without a seam; with an earlier feed's cursor, some revisions come again. Watching
         is separate: this delivers what somebody watches. What is delivered from this call on is not missed, whenever
-        the reading begins. Does not block.
+        the reading begins. `limits` replace those of the settings. Does not block.
         """
         self._check_open()
         chosen = None if streams is None else tuple(self._stream(stream) for stream in streams)
@@ -128,7 +133,7 @@ class Feed:
             # Our clock may have been set back since.
             again = {stream: min(since_ms, self._started_ms) for stream, since_ms in again.items()}
             replay = StoredReplay(parts.store, known or after, chosen, flush, again=again)
-        return parts.hub.subscribe(chosen, forming=forming, replay=replay)
+        return parts.hub.subscribe(chosen, forming=forming, replay=replay, limits=limits)
 
     async def history(
         self,

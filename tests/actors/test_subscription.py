@@ -312,11 +312,11 @@ async def test_a_hub_that_failed_in_the_middle_cuts_its_readers_off(autojump_clo
     hub = Hub(SubscriberSettings())
     readers = [hub.subscribe(None), hub.subscribe([ETH])]
     bad = Bad(None, SubscriberSettings())
-    hub._subscriptions.add(bad)
+    hub._readers.add(bad)
     await hub.mailbox.put(delivery(candle(3)))
     with pytest.raises(BaseExceptionGroup):
         await hub.run(Context())
-    hub._subscriptions.discard(bad)
+    hub._readers.discard(bad)
     context = Context()
     context.stopping.set()
     await hub.run(context)

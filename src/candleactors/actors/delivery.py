@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Protocol, TypeAlias
 
 from attrs import define, field
@@ -31,6 +32,7 @@ class Delivery:
 
     events: list[tuple[Stream, Event]] = field(factory=list)
     forming: dict[Stream, Forming] = field(factory=dict)
+    _by_stream: dict[Stream, list[tuple[Stream, Event]]] | None = field(default=None, init=False, repr=False, eq=False)
 
     def add(self, stream: Stream, event: Event) -> None:
         """Append an event; a forming candle it overtakes is not delivered after it."""
@@ -38,3 +40,23 @@ class Delivery:
         forming = self.forming.get(stream)
         if forming is not None and isinstance(event, Candle) and forming[0].open_time_ms <= event.open_time_ms:
             del self.forming[stream]
+
+    def streams(self) -> Iterable[Stream]:
+        """Return every stream that something is said of. To be asked once the delivery is whole."""
+        if not self.forming:
+            return self._grouped()
+        return self.forming if not self.events else {**self.forming, **self._grouped()}
+
+    def events_of(self, streams: Collection[Stream]) -> list[tuple[Stream, Event]]:
+        """Return the events of some streams, in order per stream. To be asked once the delivery is whole."""
+        if len(self.events) <= len(streams):
+            return [pair for pair in self.events if pair[0] in streams]
+        grouped = self._grouped()
+        return [pair for stream in streams if stream in grouped for pair in grouped[stream]]
+
+    def _grouped(self) -> dict[Stream, list[tuple[Stream, Event]]]:
+        if self._by_stream is None:
+            grouped = self._by_stream = {}
+            for pair in self.events:
+                grouped.setdefault(pair[0], []).append(pair)
+        return self._by_stream

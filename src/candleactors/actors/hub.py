@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from weakref import WeakSet
 
 from attrs import evolve
 
 from candleactors.actors.child import ChildContext
 from candleactors.actors.delivery import Delivery
+from candleactors.actors.forming import FormingCandles
 from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.readers import Readers
 from candleactors.actors.subscription import Replay, Subscription
 from candleactors.model import Cursor, Gap, Revision, Stream
 from candleactors.settings import SubscriberSettings
@@ -37,7 +38,8 @@ class Hub:
         self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
         self._settings = settings
         self._now_ms = now_ms
-        self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._readers = Readers()
+        self._forming = FormingCandles()
         self._in_hand: list[Delivery] = []
         self.forming_version = 0
         """Grows whenever there may be new readers of forming candles."""
@@ -51,8 +53,8 @@ class Hub:
     async def run(self, context: ChildContext) -> None:
         """Fan out until asked to stop, then what is left in the mailbox."""
         if self._in_hand:
-            for subscription in list(self._subscriptions):
-                subscription.cut_off(self._in_hand)
+            for reader in self._readers:
+                reader.cut_off(self._in_hand)
             self._in_hand = []
         async with self.mailbox.attended(context.stopping):
             context.started()
@@ -63,14 +65,25 @@ class Hub:
         self._fan_out()
 
     def subscribe(
-        self, streams: Iterable[Stream] | None, *, forming: bool = False, replay: Replay | None = None
+        self,
+        streams: Iterable[Stream] | None,
+        *,
+        forming: bool = False,
+        replay: Replay | None = None,
+        limits: SubscriberSettings | None = None,
     ) -> Subscription:
-        """Return a subscription that receives everything delivered from now on."""
+        """Return a subscription that receives everything delivered from now on, within other `limits` if given."""
         subscription = Subscription(
-            streams, self._settings, forming=forming, replay=replay, life=self.life, now_ms=self._now_ms
+            streams,
+            limits or self._settings,
+            forming=forming,
+            replay=replay,
+            life=self.life,
+            now_ms=self._now_ms,
+            to_candle=self._forming.to_candle,
         )
         subscription.news = self._news
-        self._subscriptions.add(subscription)
+        self._readers.add(subscription)
         self.forming_version += forming
         return subscription
 
@@ -93,34 +106,37 @@ class Hub:
 
     def spell(self, stream: Stream, own: Stream) -> None:
         """Let readers that chose `stream` in the unified spelling have `own`, which is the venue's."""
-        for subscription in list(self._subscriptions):
-            subscription.spell(stream, own)
+        self._readers.spell(stream, own)
         self.forming_version += 1
 
     def wants_forming(self, stream: Stream) -> bool:
         """Whether somebody reads the forming candles of `stream`."""
-        return any(subscription.wants_forming(stream) for subscription in self._subscriptions)
+        return any(reader.wants_forming(stream) for reader in self._readers.of(stream))
 
     def end(self) -> None:
         """End every subscription, once the actor has ended for good: readers get what is left, then the end."""
-        for subscription in list(self._subscriptions):
-            subscription.end()
+        for reader in self._readers:
+            reader.end()
 
     @property
     def subscribers(self) -> int:
         """How many readers there are."""
-        return sum(subscription.live for subscription in self._subscriptions)
+        return sum(reader.live for reader in self._readers)
 
     def _fan_out(self) -> None:
+        known = self._news
         for delivery in self._in_hand:
             self._note(delivery)
-        for subscription in list(self._subscriptions):
-            for delivery in self._in_hand:
-                subscription.offer(delivery)
-            subscription.news = self._news
-            if not subscription.live:
-                self._subscriptions.discard(subscription)
-                self.lagged += subscription.lagged
+        for delivery in self._in_hand:
+            for reader in self._readers.concerned(delivery):
+                if reader.live:
+                    reader.offer(delivery)
+                if not reader.live:
+                    self._readers.discard(reader)
+                    self.lagged += reader.lagged
+        if self._news != known:
+            for reader in self._readers:
+                reader.news = self._news
         self._in_hand = []
 
     def _note(self, delivery: Delivery) -> None:

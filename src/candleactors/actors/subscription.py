@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import trio
 from attrs import evolve
 
 from candleactors.actors.delivery import Delivery, Forming
+from candleactors.actors.forming import FormingCandles
 from candleactors.actors.replay import retold
 from candleactors.errors import FeedClosed, MalformedMessage, SubscriberLagged
 from candleactors.model import Candle, Cursor, Event, Gap, GapReason, Revision, Stream
@@ -51,13 +52,18 @@ class Subscription:
         replay: Replay | None = None,
         life: int = 0,
         now_ms: Callable[[], int] = lambda: 0,
+        to_candle: Callable[[Stream, Forming], Candle | None] | None = None,
     ) -> None:
-        """`streams` selects, ``None`` takes all. Cursors say that they are of this `life` and taken at `now_ms`."""
+        """`streams` selects, ``None`` takes all. Cursors say that they are of this `life` and taken at `now_ms`.
+
+        `to_candle` makes forming candles, for all readers together; it raises `MalformedMessage` for impossible ones.
+        """
         self._streams = None if streams is None else dict.fromkeys(streams)  # unlike a set, always in the same order
         self._settings = settings
         self._wants_forming = forming
         self._life = life
         self._now_ms = now_ms
+        self._to_candle = to_candle or FormingCandles().to_candle
         self._replay = replay
         self._events: deque[tuple[Stream, Event]] = deque()
         self._forming: dict[Stream, Forming] = {}
@@ -84,6 +90,16 @@ class Subscription:
         """How much of what is told to readers that resume this one was offered; see `Cursor.news`."""
         self.malformed = 0
         """Forming candles that turned out to be impossible and were left out."""
+
+    @property
+    def streams(self) -> Collection[Stream] | None:
+        """What was chosen, in this order; ``None`` means everything."""
+        return None if self._streams is None else self._streams.keys()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether what comes next is from the store."""
+        return self._replay is not None
 
     @property
     def pending(self) -> int:
@@ -183,7 +199,7 @@ class Subscription:
         streams, forming = self._streams, self._forming
         events = delivery.events
         if events and streams is not None:
-            events = [pair for pair in events if pair[0] in streams]
+            events = delivery.events_of(streams)
         if events:
             if len(self._events) + len(events) > self._settings.max_pending:
                 self._cut_off(events)
@@ -212,7 +228,7 @@ class Subscription:
     def cut_off(self, deliveries: Iterable[Delivery]) -> None:
         """Have the reader start anew from the store, because it may or may not have been offered `deliveries`."""
         streams = self._streams
-        events = [pair for delivery in deliveries for pair in delivery.events if streams is None or pair[0] in streams]
+        events = [pair for each in deliveries for pair in (each.events if streams is None else each.events_of(streams))]
         if events:
             self._cut_off(events)
 
@@ -243,9 +259,9 @@ class Subscription:
         if self._forming and (now_s := trio.current_time()) >= self._forming_due_s():
             self._forming_at_s = now_s
             forming, self._forming = self._forming, {}
-            for stream, (wire, received_ms) in forming.items():
+            for stream, newest in forming.items():
                 try:
-                    candle = wire.to_candle(stream, received_ms)
+                    candle = self._to_candle(stream, newest)
                 except MalformedMessage:
                     self.malformed += 1
                 else:
