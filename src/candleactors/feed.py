@@ -21,6 +21,7 @@ from candleactors.actors.replay import StoredReplay
 from candleactors.actors.root import open_root
 from candleactors.actors.status import FeedStatus, actor_statuses, store_status, venue_status
 from candleactors.actors.store_writer import StoreWriter
+from candleactors.actors.stream_status import StreamStatus, StreamStatuses
 from candleactors.actors.subscription import Subscription
 from candleactors.actors.venue import FeedParts, Venue, endpoints, rest_base, streams_per_connection
 from candleactors.core.backoff import Backoff
@@ -135,6 +136,29 @@ class Feed:
             replay = StoredReplay(parts.store, known or after, chosen, flush, again=again)
         return parts.hub.subscribe(chosen, forming=forming, replay=replay, limits=limits)
 
+    def streams(self, chosen: Iterable[Stream] | None = None) -> tuple[StreamStatus, ...]:
+        """Return how every watched stream is served, or each of `chosen` ones, in the venue's spelling. Does not block.
+
+        Streams in the unified spelling are there once it is known what the venue calls them.
+        """
+        self._check_open()
+        parts = self._parts
+        statuses = StreamStatuses(parts.interest, parts.hub, parts.clock.monotonic_s())
+        wanted = parts.interest.watched() if chosen is None else tuple(chosen)
+        return tuple(statuses.of(stream, self._venues[stream.venue]) for stream in wanted)
+
+    async def spelled(self, stream: Stream | str) -> Stream:
+        """Return `stream` in the venue's own spelling, waiting for the venue's list where that is needed.
+
+        Raises `InvalidSymbol`, `InvalidTimeframe` or `UnknownVenue` where there can be no such stream.
+        """
+        self._check_open()
+        known = self._stream(stream)
+        if is_unified(known.symbol):
+            return await self._venues[known.venue].directory.learn(known)
+        await trio.lowlevel.checkpoint()
+        return known
+
     async def history(
         self,
         stream: Stream | str,
@@ -149,10 +173,7 @@ class Feed:
         At most `limit`: the oldest ones, or the newest ones if `newest`. A symbol in the unified spelling may have to
         wait for the venue's list. Raises `StoreUnavailable`.
         """
-        self._check_open()
-        spelled = self._stream(stream)
-        if is_unified(spelled.symbol):
-            spelled = await self._venues[spelled.venue].directory.learn(spelled)
+        spelled = await self.spelled(stream)
         await self._parts.store_writer.flush()
         return await self._parts.store.candles(spelled, start_ms, end_ms, limit, newest=newest)
 

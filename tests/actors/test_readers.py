@@ -96,9 +96,9 @@ def test_a_reader_that_was_forgotten_is_in_no_index() -> None:
 
 def test_a_forming_candle_is_made_once_for_all_readers() -> None:
     wire, candles = Wire(), FormingCandles()
-    first = candles.to_candle(STREAMS[0], (forming := (wire, 5))[:1] + (5,))
-    assert first == candle(1, STREAMS[0], closed=False)
-    for _ in range(3):
-        candles.to_candle(STREAMS[0], forming)
-    assert wire.made == 2, "another message is another candle"
-    assert candles.to_candle(STREAMS[0], forming) is candles.to_candle(STREAMS[0], forming)
+    forming, later = (wire, 5), (wire, 6)
+    made = [candles.to_candle(STREAMS[0], forming) for _ in range(3)]
+    assert made[0] == candle(1, STREAMS[0], closed=False)
+    assert made[0] is made[1] is made[2]
+    assert wire.made == 1
+    assert candles.to_candle(STREAMS[0], later) is not made[0], "another message is another candle"

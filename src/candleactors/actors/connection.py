@@ -109,6 +109,10 @@ class Connection:
             subscriptions=self._book.status(),
         )
 
+    def heard(self) -> dict[str, float | None]:
+        """See `LiveConnection.heard`."""
+        return self._book.heard()
+
     def silent(self) -> dict[str, float]:
         """See `LiveConnection.silent`."""
         health = self._deps.health

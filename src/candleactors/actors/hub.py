@@ -49,6 +49,7 @@ class Hub:
         self._news = 0
         self._revised: deque[tuple[int, Stream, int]] = deque(maxlen=_REVISIONS)
         self._begun: dict[Stream, tuple[int, int]] = {}
+        self._positions: dict[Stream, int] = {}
 
     async def run(self, context: ChildContext) -> None:
         """Fan out until asked to stop, then what is left in the mailbox."""
@@ -86,6 +87,10 @@ class Hub:
         self._readers.add(subscription)
         self.forming_version += forming
         return subscription
+
+    def position(self, stream: Stream) -> int | None:
+        """Return the open time (ms) of the last closed candle or gap of `stream`; ``None`` before the first."""
+        return self._positions.get(stream)
 
     def missed(self, cursor: Cursor) -> Cursor | None:
         """Return `cursor` with everything that was told since it was taken; ``None`` where that is not known."""
@@ -144,9 +149,13 @@ class Hub:
             if isinstance(event, Revision):
                 self._news += 1
                 self._revised.append((self._news, stream, event.candle.open_time_ms))
-            elif stream not in self._begun:
+                continue
+            first_ms, last_ms = (
+                (event.first_open_ms, event.last_open_ms)
+                if isinstance(event, Gap)
+                else (event.open_time_ms, event.open_time_ms)
+            )
+            self._positions[stream] = last_ms
+            if stream not in self._begun:
                 self._news += 1
-                self._begun[stream] = (
-                    self._news,
-                    event.first_open_ms if isinstance(event, Gap) else event.open_time_ms,
-                )
+                self._begun[stream] = (self._news, first_ms)

@@ -134,6 +134,14 @@ class Interest:
         """Return the highest priority any owner gave the stream."""
         return self._registry.priority(stream)
 
+    def watched(self) -> tuple[Stream, ...]:
+        """Return every stream that somebody watches, derived ones and parked ones included, first come first."""
+        return self._registry.watched()
+
+    def owners(self, stream: Stream) -> tuple[str, ...]:
+        """Return who watches a stream, first come first."""
+        return self._registry.owners(stream)
+
     def status(self) -> RegistryStatus:
         """Return a snapshot."""
         return self._registry.status()

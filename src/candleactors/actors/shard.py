@@ -56,6 +56,10 @@ class LiveConnection(Protocol):
         """Return how the connection fares."""
         ...
 
+    def heard(self) -> dict[str, float | None]:
+        """Return the wire names of the confirmed streams, with the time of their last word, if there was one."""
+        ...
+
     def silent(self) -> dict[str, float]:
         """Return the wire names of the silent streams, with the time of their last word."""
         ...

@@ -190,6 +190,10 @@ class Registry:
         """Return the desired streams beyond the venue's limits, highest priority first."""
         return self._venue(venue).plan.waiting
 
+    def watched(self) -> tuple[Stream, ...]:
+        """Return every stream that somebody watches, the parked included, first come first."""
+        return tuple(stream for carrier in self._carriers.values() for stream in carrier.carried)
+
     def owners(self, stream: Stream) -> tuple[str, ...]:
         """Return who watches a stream, first come first."""
         carrier = self._carriers.get(self._carrier_of(stream))

@@ -400,6 +400,10 @@ class SubscriptionBook:
         served = len(self._desired) - len(self._refused)
         return self.flowing / served if served else 1.0
 
+    def heard(self) -> dict[str, float | None]:
+        """Return the confirmed names, with when each last had data; ``None`` where there was none yet."""
+        return {name: self._last_data_s.get(name) for name in self._confirmed}
+
     def last_data_s(self, name: str) -> float | None:
         """Return when data of `name` last came, or ``None`` where none came since it was last subscribed."""
         return self._last_data_s.get(name)
