@@ -18,6 +18,7 @@ import trio
 from benchmarks.klines import ROUNDS_PER_MINUTE, START_MS
 from benchmarks.task import Meter, Task
 from candleactors import Candle, Feed, Gap, Settings, Source, Stream, Timeframe, open_feed
+from candleactors.model import GapSummary
 from candleactors.settings import SubscriberSettings, VenueSettings
 from candleactors.stores.base import Store
 
@@ -29,7 +30,7 @@ NOBODY = "http://127.0.0.1:9"
 class Forgetful:
     """A store that has the minute before the start, whatever happens."""
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         await trio.lowlevel.checkpoint()
 
     async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
@@ -51,6 +52,10 @@ class Forgetful:
     async def gaps(self, stream: Stream) -> list[Gap]:
         await trio.lowlevel.checkpoint()
         return []
+
+    async def gap_summary(self, since_ms: int) -> GapSummary:
+        await trio.lowlevel.checkpoint()
+        return GapSummary(0, 0, {}, None, 0, 0)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -28,7 +28,7 @@ from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
 from candleactors.errors import FeedClosed, UnknownVenue
 from candleactors.logs import default_logger
-from candleactors.model import Candle, Cursor, Stream, Timeframe
+from candleactors.model import DAY_MS, Candle, Cursor, Gap, GapSummary, Stream, Timeframe
 from candleactors.settings import Settings, SubscriberSettings
 from candleactors.stores.base import Store
 from candleactors.stores.sqlite import open_sqlite
@@ -177,6 +177,25 @@ class Feed:
         await self._parts.store_writer.flush()
         return await self._parts.store.candles(spelled, start_ms, end_ms, limit, newest=newest)
 
+    async def gaps(self, stream: Stream | str) -> list[Gap]:
+        """Return the gaps of a stream that no candle has filled, ascending, everything delivered included.
+
+        A symbol in the unified spelling may have to wait for the venue's list. Raises `StoreUnavailable`.
+        """
+        spelled = await self.spelled(stream)
+        await self._parts.store_writer.flush()
+        return await self._parts.store.gaps(spelled)
+
+    async def gap_summary(self, *, within_ms: int = DAY_MS) -> GapSummary:
+        """Return how many gaps are open in the whole store, and what was repaired in the last `within_ms`.
+
+        Everything delivered is included, and so is what earlier feeds repaired, up to a week back. Raises
+        `StoreUnavailable`.
+        """
+        self._check_open()
+        await self._parts.store_writer.flush()
+        return await self._parts.store.gap_summary(self._parts.clock.wall_ms() - within_ms)
+
     def status(self) -> FeedStatus:
         """Return how the feed is now. Does not block."""
         self._check_open()
@@ -289,6 +308,7 @@ async def open_feed(
             chosen.store,
             Backoff(chosen.backoff, used_rng.random),
             journal.store,
+            used_clock.wall_ms,
         )
         parts = FeedParts(
             settings=chosen,

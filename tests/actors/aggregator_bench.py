@@ -24,7 +24,7 @@ from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.subscription import Subscription
 from candleactors.core.sharding import ShardLimits
 from candleactors.errors import StoreUnavailable
-from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, Stream, Timeframe
+from candleactors.model import Candle, Event, Gap, GapReason, GapSummary, Revision, Source, Stream, Timeframe
 from candleactors.settings import AggregationSettings, SubscriberSettings
 from candleactors.stores.sqlite import SqliteStore, open_sqlite
 from candleactors.testing import contract_breaches, final_candles, reference_resample
@@ -89,9 +89,11 @@ class Shelf:
         self.refuses = False
         self.slow_s = 0.0
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(
+        self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None
+    ) -> None:
         self._check()
-        await self.inner.write(candles, gaps)
+        await self.inner.write(candles, gaps, repaired_ms=repaired_ms)
 
     async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         self._check()
@@ -105,6 +107,10 @@ class Shelf:
     async def gaps(self, stream: Stream) -> list[Gap]:
         self._check()
         return await self.inner.gaps(stream)
+
+    async def gap_summary(self, since_ms: int) -> GapSummary:
+        self._check()
+        return await self.inner.gap_summary(since_ms)
 
     async def aclose(self) -> None:
         await self.inner.aclose()

@@ -20,6 +20,7 @@ from candleactors.settings import BackoffSettings, StoreSettings
 from candleactors.stores.sqlite import SqliteStore, open_sqlite
 
 STREAM = Stream("binance-spot", "BTCUSDT", Timeframe("1m"))
+NOW_MS = 1_700_000_000_000
 
 
 def candle(n: int, *, price: int = 1, revision: int = 0) -> Candle:
@@ -53,12 +54,12 @@ class FlakyStore(SqliteStore):
     most_writes = 1_000
     """The process dies before the next one."""
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         await trio.lowlevel.checkpoint()
         if self.broken or self.writes == self.most_writes:
             raise StoreUnavailable("disk full")
         self.writes += 1
-        await super().write(candles, gaps)
+        await super().write(candles, gaps, repaired_ms=repaired_ms)
 
 
 @asynccontextmanager
@@ -68,7 +69,7 @@ async def writing(
     store = FlakyStore(path, threaded=False, read_only=False, busy_timeout_s=0.0)
     chosen = StoreSettings(path=path, **settings)  # type: ignore[arg-type]  # any of its numbers
     backoff = Backoff(BackoffSettings(jitter=0.0), lambda: 0.0)
-    writer = StoreWriter(store, chosen, backoff, troubles.append)
+    writer = StoreWriter(store, chosen, backoff, troubles.append, lambda: NOW_MS)
     context = Context()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run, context)
@@ -205,5 +206,19 @@ def test_a_restarted_writer_goes_on_with_what_it_had(tmp_path: Path) -> None:
                 await writer.flush()
                 second.stopping.set()
         assert await stored(path) == ([candle(1)], [])
+
+    live(scenario)
+
+
+def test_a_repair_is_noted_by_our_clock(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with writing(tmp_path / "c.sqlite", []) as (writer, store, _):
+            await writer.mailbox.put(events(Gap(STREAM, 60_000, 120_000, GapReason.UNREPAIRED)))
+            await writer.flush()
+            await writer.mailbox.put(events(Revision(candle(1, revision=1))))
+            await writer.flush()
+            assert (await store.gap_summary(NOW_MS)).repaired_candles == 1
+            assert (await store.gap_summary(NOW_MS + 1)).repaired_candles == 0
+            assert await store.gaps(STREAM) == [Gap(STREAM, 120_000, 120_000, GapReason.UNREPAIRED)]
 
     live(scenario)

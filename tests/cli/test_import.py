@@ -334,7 +334,9 @@ class _Meddler:
         self._meddle: Callable[[], object] | None = meddle
         self.merged = 0
 
-    async def merge(self, candles: list[Candle], *, corrects: bool) -> dict[Stream, Tally]:
+    async def merge(
+        self, candles: list[Candle], *, corrects: bool, repaired_ms: int | None = None
+    ) -> dict[Stream, Tally]:
         self.merged += len(candles)
         if self._meddle is not None:
             self._meddle()

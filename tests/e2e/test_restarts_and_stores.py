@@ -12,7 +12,7 @@ from attrs import evolve
 from e2e_world import EPOCH, SPOT, Judge, World, open_world, spot
 
 from candleactors.errors import StoreUnavailable
-from candleactors.model import Candle, Cursor, Gap, GapReason, Stream, Timeframe
+from candleactors.model import Candle, Cursor, Gap, GapReason, GapSummary, Stream, Timeframe
 from candleactors.settings import RepairSettings, StoreSettings
 from candleactors.sim.faults import FaultKind
 from candleactors.stores.sqlite import SqliteStore
@@ -31,12 +31,12 @@ class BadStore:
         self.attempts = 0
         self._store = store
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         self.attempts += 1
         await trio.sleep(self.slow_s)
         if self.refuses_writes:
             raise StoreUnavailable("the disk is full")
-        await self._store.write(candles, gaps)
+        await self._store.write(candles, gaps, repaired_ms=repaired_ms)
 
     async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         self._check()
@@ -49,6 +49,10 @@ class BadStore:
     async def gaps(self, stream: Stream) -> list[Gap]:
         self._check()
         return await self._store.gaps(stream)
+
+    async def gap_summary(self, since_ms: int) -> GapSummary:
+        self._check()
+        return await self._store.gap_summary(since_ms)
 
     async def aclose(self) -> None:
         await self._store.aclose()

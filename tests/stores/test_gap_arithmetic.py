@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candleactors.model import Gap, GapReason, Stream, Timeframe
-from candleactors.stores.gaps import cover, fill
+from candleactors.stores.gaps import cover, fill, repaired
 
 # 7h restarts every midnight and months have unequal lengths: plain arithmetic on durations fails on both.
 TIMEFRAMES = st.sampled_from([Timeframe("1m"), Timeframe("7h"), Timeframe("3d"), Timeframe("1M")])
@@ -33,6 +33,10 @@ def runs(missing: dict[int, GapReason], stream: Stream, opens: list[int]) -> lis
     return found
 
 
+def within(at: int, gap: Gap) -> bool:
+    return gap.first_open_ms <= at <= gap.last_open_ms
+
+
 @given(TIMEFRAMES, st.data())
 def test_cover_and_fill_agree_with_a_dict(timeframe: Timeframe, data: st.DataObject) -> None:
     stream = Stream("binance-spot", "BTCUSDT", timeframe)
@@ -48,6 +52,10 @@ def test_cover_and_fill_agree_with_a_dict(timeframe: Timeframe, data: st.DataObj
             missing |= dict.fromkeys(opens[first : last + 1], reason)
         else:
             filled = sorted(opens[i] for i in data.draw(st.sets(index)))
+            hits = {at: missing[at] for at in filled if at in missing}
+            repairs = repaired(gaps, filled)
+            assert {at: gap.reason for gap in repairs for at in opens if within(at, gap)} == hits
+            assert sum(gap.count for gap in repairs) == len(hits)
             gaps = fill(gaps, filled)
             for at in filled:
                 missing.pop(at, None)

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candleactors.errors import ConfigError, LocalProtocolError, StoreUnavailable
-from candleactors.model import MINUTE_MS, Candle, Gap, GapReason, Source, Stream, Timeframe
+from candleactors.model import DAY_MS, MINUTE_MS, Candle, Gap, GapReason, GapSummary, Source, Stream, Timeframe
+from candleactors.stores.base import REPAIRS_KEPT_MS
 from candleactors.stores.sqlite import open_sqlite
 
 STREAM = Stream("binance-spot", "BTCUSDT", Timeframe("1m"))
@@ -242,6 +243,7 @@ async def test_a_store_of_version_1_is_brought_up_to_date(path: Path) -> None:
         connection.execute("DROP VIEW candles")
         connection.execute("ALTER TABLE candle DROP COLUMN missing")
         connection.execute("CREATE VIEW candles AS SELECT open_time_ms FROM candle")
+        connection.execute("DROP TABLE repair")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with pytest.raises(ConfigError, match="older candleactors"):
@@ -252,7 +254,83 @@ async def test_a_store_of_version_1_is_brought_up_to_date(path: Path) -> None:
             await store.write([candle(3, missing=4, complete=False)], [])
             assert [row.missing for row in await store.candles(STREAM)] == [0, 4]
             assert await store.gaps(STREAM) == [gap(1, 2)]
+            assert (await store.gap_summary(0)).gaps == 1
     assert sqlite3.connect(path).execute("SELECT missing FROM candles").fetchall() == [(0,), (4,)]
+
+
+async def test_a_store_of_version_2_is_brought_up_to_date(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        await store.write([candle(0)], [gap(1, 2)])
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE repair")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(ConfigError, match="older candleactors"):
+        async with open_sqlite(path, read_only=True):
+            pass
+    async with open_sqlite(path) as store:
+        assert await store.gaps(STREAM) == [gap(1, 2)]
+        await store.write([candle(1)], [], repaired_ms=5)
+    async with open_sqlite(path, read_only=True) as store:
+        assert await store.gap_summary(5) == GapSummary(
+            1, 1, {GapReason.VENUE: 0, GapReason.UNREPAIRED: 1}, gap(2, 2), repaired_candles=1, repaired_streams=1
+        )
+
+
+async def test_what_fills_a_gap_is_remembered_with_its_time(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        await store.write([candle(0)], [gap(1, 9), gap(11, 11, GapReason.VENUE), gap(2, 3, stream=OTHER)])
+        empty = await store.gap_summary(0)
+        assert (empty.gaps, empty.candles, empty.repaired_candles, empty.repaired_streams) == (3, 12, 0, 0)
+        assert empty.by_reason == {GapReason.VENUE: 1, GapReason.UNREPAIRED: 2}
+        assert empty.oldest == gap(1, 9)
+        await store.write([candle(1), candle(2), candle(3, closed=False), candle(11)], [], repaired_ms=1_000)
+        await store.write([candle(2, revision=1), candle(20)], [], repaired_ms=1_500)
+        await store.write([candle(5), candle(2, OTHER)], [gap(30, 31)], repaired_ms=2_000)
+        counts = {}
+        for since_ms in (0, 1_000, 1_001, 2_000, 2_001):
+            found = await store.gap_summary(since_ms)
+            counts[since_ms] = (found.repaired_candles, found.repaired_streams)
+            assert (found.gaps, found.candles, found.oldest) == (4, 9, gap(3, 4))
+        assert counts == {0: (5, 2), 1_000: (5, 2), 1_001: (2, 2), 2_000: (2, 2), 2_001: (0, 0)}
+    rows = sqlite3.connect(path).execute("SELECT first_open_ms, last_open_ms, reason FROM repair ORDER BY id")
+    first = [
+        (each.first_open_ms, each.last_open_ms, each.reason.value) for each in (gap(1, 2), gap(11, 11, GapReason.VENUE))
+    ]
+    assert rows.fetchall()[:2] == first
+
+
+async def test_a_merge_repairs_too(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        await store.write([candle(0)], [gap(1, 2)])
+        await store.merge([candle(0), candle(1)], corrects=True, repaired_ms=7)
+        await store.merge([candle(2, received_ms=8)], corrects=True)
+        assert [(await store.gap_summary(since_ms)).repaired_candles for since_ms in (7, 8, 9)] == [2, 1, 0]
+
+
+async def test_repairs_are_forgotten_in_the_end(path: Path) -> None:
+    async with open_sqlite(path) as store:
+        await store.write([candle(0)], [gap(1, 9)])
+        for number in range(1, 6):
+            await store.write([candle(number)], [], repaired_ms=number * DAY_MS)
+        await store.write([candle(6)], [], repaired_ms=2 * DAY_MS + REPAIRS_KEPT_MS)
+        assert (await store.gap_summary(0)).repaired_candles == 5
+
+
+async def test_a_summary_is_of_one_moment(path: Path) -> None:
+    """Every gap is of one candle, and filled: what is open and what is repaired always come to the same sum."""
+    async with open_sqlite(path) as store, trio.open_nursery() as nursery:
+        await store.write([], [gap(2 * each, 2 * each) for each in range(50)])
+
+        async def repair() -> None:
+            for each in range(50):
+                await store.write([candle(2 * each)], [], repaired_ms=each)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(repair)
+        while True:
+            found = await store.gap_summary(0)
+            assert found.candles + found.repaired_candles == 50
 
 
 async def test_closing_is_idempotent_and_final(path: Path) -> None:

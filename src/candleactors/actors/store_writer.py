@@ -52,7 +52,9 @@ class StoreWriter:
         settings: StoreSettings,
         backoff: Backoff,
         on_trouble: Callable[[StoreTrouble], None],
+        now_ms: Callable[[], int],
     ) -> None:
+        """`now_ms` is our wall clock, by which the store notes when a gap was repaired."""
         self.mailbox: Mailbox[list[tuple[Stream, Event]] | Flush] = Mailbox(CAPACITY)
         self.written = 0
         """Rows written so far."""
@@ -64,6 +66,7 @@ class StoreWriter:
         self._settings = settings
         self._backoff = backoff
         self._on_trouble = on_trouble
+        self._now_ms = now_ms
         # As they came, so that what is stored at any moment has no hole: by stream and first and last open time.
         self._rows: dict[tuple[Stream, int, int], Candle | Gap] = {}
         self._stretches: dict[Stream, tuple[int, int]] = {}  # first and last open time of what was shed
@@ -166,7 +169,7 @@ class StoreWriter:
         gaps = [Gap(stream, *stretch, GapReason.UNREPAIRED) for stream, stretch in stretches.items()]
         gaps += [row for row in batch.values() if isinstance(row, Gap)]
         candles = [row for row in batch.values() if not isinstance(row, Gap)]
-        await self._store.write(candles, gaps)
+        await self._store.write(candles, gaps, repaired_ms=self._now_ms())
         self.written += len(candles)
         for key, row in batch.items():
             if self._rows.get(key) is row:

@@ -23,7 +23,9 @@ _BATCH: Final = 2_000
 class MergingStore(Protocol):
     """A store that candles can be merged into, see `candleactors.stores.merging.merged`."""
 
-    async def merge(self, candles: Sequence[Candle], *, corrects: bool) -> Mapping[Stream, Tally]:
+    async def merge(
+        self, candles: Sequence[Candle], *, corrects: bool, repaired_ms: int | None = None
+    ) -> Mapping[Stream, Tally]:
         """Merge closed candles in one transaction and return what became of them."""
         ...
 
@@ -96,7 +98,8 @@ class Importer:
             else:
                 stream.unfinished += 1
         if over:
-            for name, tally in (await self._store.merge(over, corrects=corrects)).items():
+            merged = await self._store.merge(over, corrects=corrects, repaired_ms=self._now_ms)
+            for name, tally in merged.items():
                 self._stream(name).tally.add(tally)
 
     def _stream(self, stream: Stream) -> StreamImport:

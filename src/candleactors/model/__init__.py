@@ -2,7 +2,7 @@
 
 from candleactors.model.candle import Candle, Source
 from candleactors.model.cursor import Cursor
-from candleactors.model.event import Event, Gap, GapReason, Revision
+from candleactors.model.event import Event, Gap, GapReason, GapSummary, Revision
 from candleactors.model.stream import Stream
 from candleactors.model.ticker import Ticker
 from candleactors.model.timeframe import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS, Timeframe
@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "Gap",
     "GapReason",
+    "GapSummary",
     "Revision",
     "Source",
     "Stream",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -37,6 +38,24 @@ class Gap:
         """The number of missing intervals."""
         timeframe = self.stream.timeframe
         return timeframe.count_between(self.first_open_ms, timeframe.next_open(self.last_open_ms))
+
+
+@frozen
+class GapSummary:
+    """The gaps of all streams at one moment, and what was repaired lately."""
+
+    gaps: int
+    """Open ones: stretches that no candle has filled."""
+    candles: int
+    """Intervals in them."""
+    by_reason: Mapping[GapReason, int]
+    """Open gaps by reason; every reason is there."""
+    oldest: Gap | None
+    """The open one that begins first."""
+    repaired_candles: int
+    """Intervals of gaps that were filled since the instant asked for."""
+    repaired_streams: int
+    """Streams that had such."""
 
 
 @frozen

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from candleactors.errors import StoreUnavailable
-from candleactors.model import Candle, Gap, Stream
+from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.stores.sqlite import SqliteStore
 
 _SLOW_S = 3.0
@@ -49,13 +49,13 @@ class ProcessStore:
         self._store = store
         self._disk = disk
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         """See `Store.write`."""
         if self._disk.has("slow"):
             await trio.sleep(_SLOW_S)
         self.refused = True
         self._check("full", "the disk is full")
-        await self._store.write(candles, gaps)
+        await self._store.write(candles, gaps, repaired_ms=repaired_ms)
         self.refused = False
         self._check("unsure", "writing failed")
 
@@ -81,6 +81,11 @@ class ProcessStore:
         """See `Store.gaps`."""
         self._check("unreadable", "the disk does not answer")
         return await self._store.gaps(stream)
+
+    async def gap_summary(self, since_ms: int) -> GapSummary:
+        """See `Store.gap_summary`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.gap_summary(since_ms)
 
     async def aclose(self) -> None:
         """See `Store.aclose`."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from candleactors.model import Candle, Gap, Stream
+from candleactors.model import DAY_MS, Candle, Gap, GapSummary, Stream
+
+REPAIRS_KEPT_MS = 7 * DAY_MS
+"""How long a store remembers at least what was repaired."""
 
 
 class Store(Protocol):
@@ -15,12 +18,13 @@ class Store(Protocol):
     A store belongs to the feed that opened it and is used by one task at a time per method.
     """
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         """Upsert in one transaction.
 
         A closed candle replaces an open one, never the other way round; among equals the higher `revision` wins, and
         between equal revisions the later write. A complete candle is never replaced by an incomplete one of the same
-        revision. Writing a closed candle removes its interval from the stored gaps.
+        revision. Writing a closed candle removes its interval from the stored gaps, and the same transaction notes that
+        it was repaired, at `repaired_ms` by our wall clock; without it, when the newest of the candles was received.
         """
         ...
 
@@ -46,6 +50,13 @@ class Store(Protocol):
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         """Return the gaps of `stream` that no candle has filled, ascending and disjoint."""
+        ...
+
+    async def gap_summary(self, since_ms: int) -> GapSummary:
+        """Return how many gaps are open, of all streams, and what was repaired since `since_ms` by our wall clock.
+
+        Repairs are remembered for `REPAIRS_KEPT_MS`, across restarts.
+        """
         ...
 
     async def aclose(self) -> None:

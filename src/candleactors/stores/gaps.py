@@ -47,3 +47,21 @@ def fill(gaps: Sequence[Gap], open_times: Sequence[int]) -> list[Gap]:
         if first <= gap.last_open_ms:
             left.append(evolve(gap, first_open_ms=first))
     return left
+
+
+def repaired(gaps: Sequence[Gap], open_times: Sequence[int]) -> list[Gap]:
+    """Return the part of `gaps` that candles at `open_times`, which ascend, fill: what `fill` takes out of them.
+
+    Neighbours within one gap come as one.
+    """
+    runs: list[Gap] = []
+    for gap in gaps:
+        next_open, next_ms = gap.stream.timeframe.next_open, None
+        inside = slice(bisect_left(open_times, gap.first_open_ms), bisect_right(open_times, gap.last_open_ms))
+        for at in open_times[inside]:
+            if at == next_ms:
+                runs[-1] = evolve(runs[-1], last_open_ms=at)
+            else:
+                runs.append(evolve(gap, first_open_ms=at, last_open_ms=at))
+            next_ms = next_open(at)
+    return runs

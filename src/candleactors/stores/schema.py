@@ -9,13 +9,27 @@ from typing import Any, Final, TypeAlias
 from candleactors.errors import ConfigError
 from candleactors.model import Candle, Gap, GapReason, Source, Stream, Timeframe
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Kept in ``PRAGMA user_version``."""
 APPLICATION_ID: Final = 0x63616E64
 """Kept in ``PRAGMA application_id``, so that nobody's other database is written into."""
 
 Row: TypeAlias = tuple[Any, ...]
 
+_REPAIRS: Final = (
+    # What was taken out of a gap, and when. Old rows go first, so they stand in the order of time.
+    """
+    CREATE TABLE repair (
+        id INTEGER PRIMARY KEY,
+        stream INTEGER NOT NULL REFERENCES stream (id),
+        first_open_ms INTEGER NOT NULL,
+        last_open_ms INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        repaired_ms INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX repair_by_time ON repair (repaired_ms)",
+)
 _TABLES: Final = (
     # A number for each stream instead of its name in every row: 14 % smaller, 12 % faster to write. Clustered by
     # stream and time, because every query is a range of one stream.
@@ -60,6 +74,7 @@ _TABLES: Final = (
         PRIMARY KEY (stream, first_open_ms)
     ) WITHOUT ROWID
     """,
+    *_REPAIRS,
 )
 
 _VIEW: Final = """
@@ -77,6 +92,7 @@ _UPGRADES: Final = {
         "DROP VIEW candles",
         _VIEW,
     ),
+    2: _REPAIRS,
 }
 """From each earlier version to the next."""
 
@@ -121,6 +137,14 @@ SELECT_LATEST: Final = f"""
 """
 SELECT_GAPS: Final = f"""
     SELECT first_open_ms, last_open_ms, reason FROM gap WHERE stream = {_STREAM_ID} ORDER BY first_open_ms
+"""
+SELECT_ALL_GAPS: Final = """
+    SELECT venue, symbol, timeframe, first_open_ms, last_open_ms, reason FROM gap JOIN stream ON stream.id = gap.stream
+    ORDER BY first_open_ms, venue, symbol, timeframe
+"""
+SELECT_REPAIRS: Final = """
+    SELECT venue, symbol, timeframe, first_open_ms, last_open_ms, reason
+    FROM repair JOIN stream ON stream.id = repair.stream WHERE repaired_ms >= ?
 """
 
 

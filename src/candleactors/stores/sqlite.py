@@ -23,10 +23,10 @@ from typing import Final, TypeVar
 import trio
 
 from candleactors.errors import LocalProtocolError, StoreUnavailable
-from candleactors.model import Candle, Gap, Stream
+from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.stores import schema
-from candleactors.stores.gaps import cover, fill
 from candleactors.stores.merging import Tally, merged
+from candleactors.stores.remembered_gaps import select_gaps, summary, write_gaps
 
 T = TypeVar("T")
 
@@ -98,20 +98,25 @@ class SqliteStore:
             raise
         return store
 
-    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         """Upsert in one transaction; see `Store.write`. Precedence: closed, then revision, then complete, then time."""
         if self._writer is None:
             raise LocalProtocolError("the store was opened for reading only")
-        await self._run(self._writer, functools.partial(_write, candles=candles, gaps=gaps))
+        await self._run(self._writer, functools.partial(_write, candles=candles, gaps=gaps, repaired_ms=repaired_ms))
 
-    async def merge(self, candles: Sequence[Candle], *, corrects: bool) -> dict[Stream, Tally]:
+    async def merge(
+        self, candles: Sequence[Candle], *, corrects: bool, repaired_ms: int | None = None
+    ) -> dict[Stream, Tally]:
         """Merge closed candles in one transaction, none twice; return what became of them, see `merging.merged`.
 
-        Merging the same candles again changes nothing. Every candle that is new takes its interval out of the gaps.
+        Merging the same candles again changes nothing. Every candle that is new takes its interval out of the gaps,
+        which is noted as in `write`.
         """
         if self._writer is None:
             raise LocalProtocolError("the store was opened for reading only")
-        return await self._run(self._writer, functools.partial(_merge, candles=candles, corrects=corrects))
+        return await self._run(
+            self._writer, functools.partial(_merge, candles=candles, corrects=corrects, repaired_ms=repaired_ms)
+        )
 
     async def tails(self, starts_ms: Mapping[Stream, int]) -> dict[Stream, list[Candle]]:
         """Return the closed candles of each stream that open at or after its start, or else its newest one."""
@@ -159,7 +164,11 @@ class SqliteStore:
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         """Return the gaps of `stream` that no candle has filled, ascending and disjoint."""
-        return await self._run(self._reader, functools.partial(_select_gaps, stream=stream))
+        return await self._run(self._reader, functools.partial(select_gaps, stream=stream))
+
+    async def gap_summary(self, since_ms: int) -> GapSummary:
+        """Return how many gaps are open and what was repaired since `since_ms`; see `Store.gap_summary`."""
+        return await self._run(self._reader, functools.partial(summary, since_ms=since_ms))
 
     async def streams(self) -> list[Stream]:
         """Return every stream the store knows, sorted by name and length of the timeframe."""
@@ -274,22 +283,30 @@ class _WriterLock:
         os.close(self._fd)
 
 
-def _write(connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+def _write(
+    connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap], repaired_ms: int | None
+) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    _upsert(connection, candles, gaps)
+    _upsert(connection, candles, gaps, repaired_ms)
     connection.execute("COMMIT")
 
 
-def _upsert(connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+def _upsert(
+    connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap], repaired_ms: int | None
+) -> None:
     ids = _stream_ids(connection, {candle.stream for candle in candles} | {gap.stream for gap in gaps})
     rows = [schema.to_row(ids[candle.stream], candle) for candle in candles]
     # Neighbours share pages. The sort is stable, so that the later write of one interval stays the later.
     rows.sort(key=operator.itemgetter(0, 1))
     connection.executemany(schema.UPSERT, rows)
-    _write_gaps(connection, ids, candles, gaps)
+    if repaired_ms is None:
+        repaired_ms = max((candle.received_ms for candle in candles), default=0)
+    write_gaps(connection, ids, candles, gaps, repaired_ms)
 
 
-def _merge(connection: sqlite3.Connection, candles: Sequence[Candle], corrects: bool) -> dict[Stream, Tally]:
+def _merge(
+    connection: sqlite3.Connection, candles: Sequence[Candle], corrects: bool, repaired_ms: int | None
+) -> dict[Stream, Tally]:
     by_stream: defaultdict[Stream, list[Candle]] = defaultdict(list)
     for candle in candles:
         by_stream[candle.stream].append(candle)
@@ -305,7 +322,7 @@ def _merge(connection: sqlite3.Connection, candles: Sequence[Candle], corrects: 
             if merger is not None:
                 written.append(merger)
     if written:
-        _upsert(connection, written, ())
+        _upsert(connection, written, (), repaired_ms)
     connection.execute("COMMIT")
     return tallies
 
@@ -333,41 +350,6 @@ def _stream_ids(connection: sqlite3.Connection, streams: Iterable[Stream]) -> di
             ).fetchone()
         ids[stream] = row[0]
     return ids
-
-
-def _write_gaps(
-    connection: sqlite3.Connection, ids: dict[Stream, int], candles: Sequence[Candle], gaps: Sequence[Gap]
-) -> None:
-    """Lay `gaps` over the stored ones and take out every interval that has a closed candle."""
-    with_gaps = {stream_id for (stream_id,) in connection.execute("SELECT DISTINCT stream FROM gap")}
-    filled: defaultdict[Stream, set[int]] = defaultdict(set)
-    if with_gaps:
-        for candle in candles:
-            if candle.closed and ids[candle.stream] in with_gaps:
-                filled[candle.stream].add(candle.open_time_ms)
-    new: defaultdict[Stream, list[Gap]] = defaultdict(list)
-    for gap in gaps:
-        new[gap.stream].append(gap)
-        rows = connection.execute(
-            "SELECT open_time_ms FROM candle WHERE stream = ? AND closed = 1 AND open_time_ms BETWEEN ? AND ?",
-            (ids[gap.stream], gap.first_open_ms, gap.last_open_ms),
-        )
-        filled[gap.stream].update(open_time_ms for (open_time_ms,) in rows)
-    for stream, open_times in filled.items():
-        left = _select_gaps(connection, stream)
-        for gap in new[stream]:
-            left = cover(left, gap)
-        left = fill(left, sorted(open_times))
-        connection.execute("DELETE FROM gap WHERE stream = ?", (ids[stream],))
-        connection.executemany(
-            "INSERT INTO gap (stream, first_open_ms, last_open_ms, reason) VALUES (?, ?, ?, ?)",
-            [(ids[stream], gap.first_open_ms, gap.last_open_ms, gap.reason.value) for gap in left],
-        )
-
-
-def _select_gaps(connection: sqlite3.Connection, stream: Stream) -> list[Gap]:
-    rows = connection.execute(schema.SELECT_GAPS, schema.stream_key(stream)).fetchall()
-    return [schema.to_gap(stream, row) for row in rows]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
