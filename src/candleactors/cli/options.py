@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +13,7 @@ import click
 from candleactors import venues
 from candleactors.config import load
 from candleactors.errors import ConfigError
+from candleactors.instants import instant_ms
 from candleactors.model import Timeframe
 from candleactors.settings import Settings
 
@@ -32,17 +32,10 @@ def as_instant_ms(ctx: click.Context, param: click.Parameter, value: str | None)
     """Return the milliseconds that `value` means, in ISO 8601 (UTC unless it says otherwise) or written out."""
     if value is None:
         return None
-    # Shorter numbers are dates without dashes: 20260131.
-    if value.isascii() and value.isdecimal() and len(value) > 8:
-        return int(value)
     try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        problem = f'"{value}" is not a time; write 2026-01-31, 2026-01-31T08:00 or milliseconds since 1970'
-        raise click.BadParameter(problem, ctx, param) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
+        return instant_ms(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 def as_optional_timeframe(ctx: click.Context, param: click.Parameter, value: str | None) -> Timeframe | None:
