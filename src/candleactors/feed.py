@@ -6,20 +6,30 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Protocol
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
 from candleactors import config, venues
-from candleactors.actors.child import ChildSpec, Strategy
+from candleactors.actors.child import ChildContext, ChildSpec, Strategy
 from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
 from candleactors.actors.journal import Journal
+from candleactors.actors.latency import CloseLatency
+from candleactors.actors.measures import Measures, mailboxes, measures
 from candleactors.actors.replay import StoredReplay
 from candleactors.actors.root import open_root
-from candleactors.actors.status import FeedStatus, actor_statuses, store_status, venue_status
+from candleactors.actors.status import (
+    FeedStatus,
+    actor_statuses,
+    in_venue,
+    restart_counts,
+    store_status,
+    venue_status,
+)
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.stream_status import StreamStatus, StreamStatuses
 from candleactors.actors.subscription import Subscription
@@ -42,10 +52,23 @@ CONFIG_OWNER = "config"
 """Owner of the interest that the settings declare."""
 
 
+class Service(Protocol):
+    """What serves a running feed to others, such as a web server: an actor under the feed's supervision."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the status and in logs."""
+        ...
+
+    async def run(self, feed: Feed, context: ChildContext) -> None:
+        """Serve until ``context.stopping``; call ``context.started()`` once serving."""
+        ...
+
+
 class Feed:
     """A running feed. Made by `open_feed` and `run_feed`; every method raises `FeedClosed` once it has ended."""
 
-    def __init__(self, parts: FeedParts, rest_clients: dict[str, RestClient]) -> None:
+    def __init__(self, parts: FeedParts, rest_clients: dict[str, RestClient], services: Iterable[Service] = ()) -> None:
         settings = parts.settings
         self._parts = parts
         self._venues = {name: Venue(venues.codec(name), rest_clients[name], parts) for name in settings.venues}
@@ -55,6 +78,8 @@ class Feed:
         self.stopping = trio.Event()
         """Set by `stop`."""
         venue_tree = parts.supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
+        serving = [ChildSpec(service.name, partial(service.run, self)) for service in services]
+        service_tree = parts.supervisor("services", Strategy.ONE_FOR_ONE, *serving)
         self.tree = parts.supervisor(
             "feed",
             Strategy.REST_FOR_ONE,
@@ -62,6 +87,7 @@ class Feed:
             ChildSpec("hub", parts.hub.run),
             ChildSpec("registry", parts.interest.run),
             venue_tree.spec("venues"),
+            *([service_tree.spec("services")] if serving else []),
         )
 
     def watch(
@@ -201,7 +227,8 @@ class Feed:
         self._check_open()
         parts = self._parts
         registry, now_s, wall_ms = parts.interest.status(), parts.clock.monotonic_s(), parts.clock.wall_ms()
-        statuses = tuple(venue_status(venue, registry, now_s, wall_ms) for venue in self._venues.values())
+        venues_now = self._venues.values()
+        statuses = tuple(venue_status(venue, registry, parts.latency, now_s, wall_ms) for venue in venues_now)
         store = store_status(parts.store_writer)
         return FeedStatus(
             healthy=all(status.healthy for status in statuses) and store.error is None,
@@ -212,7 +239,22 @@ class Feed:
             lagged=parts.hub.lagged,
             store=store,
             actors=actor_statuses(self.tree.children(), now_s),
+            restarts=restart_counts(parts.census.restarts),
+            mailbox_peaks={in_venue(m.venue, m.actor): m.peak for m in mailboxes(parts, venues_now) if m.peak},
         )
+
+    def measures(self) -> Measures:
+        """Return what the feed has counted and measured since it began, its status included. Does not block."""
+        return measures(self._parts, self._venues.values(), self.status(), self._started_ms)
+
+    @property
+    def settings(self) -> Settings:
+        """What the feed was opened with."""
+        return self._parts.settings
+
+    def now_ms(self) -> int:
+        """Return UTC milliseconds by our own clock."""
+        return self._parts.clock.wall_ms()
 
     @property
     def messages(self) -> int:
@@ -266,6 +308,7 @@ def carriers(settings: Settings) -> Callable[[Stream], Stream]:
 async def open_feed(
     settings: Settings | str | Path,
     *,
+    services: Iterable[Service] = (),
     store: Store | None = None,
     network: Network | None = None,
     clock: Clock | None = None,
@@ -276,8 +319,9 @@ async def open_feed(
 
     `settings` may be the path of a configuration file. What they declare is watched from the start. However the body
     ends, by returning, raising or the host's cancellation, the feed stops in order, within ``supervision.drain_s``
-    seconds before what remains is cancelled. `store` remains the caller's; without it the SQLite file of the settings
-    is opened and closed. `network`, `clock` and `rng` are for tests and simulations.
+    seconds before what remains is cancelled. `services` run with the feed, under its supervision. `store` remains the
+    caller's; without it the SQLite file of the settings is opened and closed. `network`, `clock` and `rng` are for
+    tests and simulations.
 
     Raises `ConfigError` for wrong settings, `StoreUnavailable` where the store cannot be opened, and what made the feed
     give up, after cancelling the body.
@@ -288,6 +332,7 @@ async def open_feed(
     used_network = network or TcpNetwork()
     used_rng = rng or random.Random()
     journal = Journal(log or default_logger(), used_clock)
+    latency = CloseLatency(used_clock)
     async with AsyncExitStack() as stack:
         used_store: Store = (
             store if store is not None else await stack.enter_async_context(open_sqlite(chosen.store.path))
@@ -318,10 +363,16 @@ async def open_feed(
             interest=Interest(limits, used_clock, journal.parked, carriers(chosen)),
             store=used_store,
             store_writer=writer,
-            hub=Hub(chosen.subscriber, life=used_rng.getrandbits(48), now_ms=used_clock.wall_ms),
+            hub=Hub(
+                chosen.subscriber,
+                life=used_rng.getrandbits(48),
+                now_ms=used_clock.wall_ms,
+                on_fanned_out=latency.on_fanned_out,
+            ),
+            latency=latency,
             journal=journal,
         )
-        feed = Feed(parts, clients)
+        feed = Feed(parts, clients, services)
         for name, venue in chosen.venues.items():
             frames = (*venue.timeframes, *venue.derived)
             streams = [Stream(name, symbol, frame) for symbol in venue.symbols for frame in frames]
@@ -338,6 +389,7 @@ async def open_feed(
 async def run_feed(
     settings: Settings | str | Path,
     *,
+    services: Iterable[Service] = (),
     store: Store | None = None,
     network: Network | None = None,
     clock: Clock | None = None,
@@ -349,6 +401,7 @@ async def run_feed(
 
     Ends after `Feed.stop`, or by cancellation, both in order; see `open_feed`.
     """
-    async with open_feed(settings, store=store, network=network, clock=clock, rng=rng, log=log) as feed:
+    opened = open_feed(settings, services=services, store=store, network=network, clock=clock, rng=rng, log=log)
+    async with opened as feed:
         task_status.started(feed)
         await feed.stopping.wait()

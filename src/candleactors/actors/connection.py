@@ -15,6 +15,7 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, SequencerMessage
 from candleactors.actors.shard import ConnectionReport, Shard
+from candleactors.actors.traffic import Reason, Traffic, ended_by
 from candleactors.actors.waiting import unwrapped, wait_any
 from candleactors.core.subscriptions import Request, RequestKind, SubscriptionBook
 from candleactors.errors import LocalProtocolError, MalformedMessage, RemoteProtocolError, StaleStream, TransientError
@@ -47,6 +48,7 @@ class ConnectionDeps:
     interest: Interest
     budget: VenueBudget
     sequencer: Mailbox[SequencerMessage]
+    traffic: Traffic
     open_websocket: Callable[[], AbstractAsyncContextManager[WebSocket]]
     on_closing_soon: Callable[[int], None]
     """Called with the shard's id when the venue announces the end of its connection."""
@@ -105,6 +107,7 @@ class Connection:
             connected_at_s=self.connected_at_s,
             last_message_s=self._last_message_s,
             messages=self._websocket.messages_received,
+            bytes=self._websocket.bytes_received,
             rejected=self._rejected,
             subscriptions=self._book.status(),
         )
@@ -274,15 +277,28 @@ async def run_connection(shard: Shard, deps: ConnectionDeps, context: ChildConte
     Passes through the venue's connect budget first, whatever started it.
     """
     await deps.budget.connect()
+    # Stopped without being at fault, it goes with others, unless somebody says otherwise.
+    reason, shard.reason = shard.reason, Reason.RESTART
+    opened: WebSocket | None = None
     try:
         async with deps.open_websocket() as websocket:
+            opened = websocket
+            deps.traffic.connected(reason, websocket)
             shard.generation += 1
             connection = Connection(shard, deps, websocket)
             shard.connection = connection
             context.started()
             await connection.live(context.stopping)
-    except (TransientError, RemoteProtocolError) as error:
-        shard.last_disconnect = str(error)
+    except Exception as error:
+        if isinstance(error, (TransientError, RemoteProtocolError)):
+            shard.last_disconnect = str(error)
+        shard.reason = ended_by(error)
+        if opened is None:
+            deps.traffic.failed(reason)
+        elif shard.reason is Reason.BROKEN and trio.current_time() - opened.last_byte_s >= deps.health.idle_s:
+            shard.reason = Reason.TIMEOUT
         raise
     finally:
         shard.connection = None
+        if opened is not None:
+            deps.traffic.ended(opened)

@@ -9,6 +9,7 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Read, Reading, Wish
 from candleactors.actors.shard import HealthReport, Shard
+from candleactors.actors.traffic import Reason
 from candleactors.core.health import HealthRules, ShardHealth, StreamState
 from candleactors.errors import StaleStream
 from candleactors.settings import HealthSettings
@@ -49,6 +50,7 @@ async def run_monitor(shard: Shard, deps: MonitorDeps, context: ChildContext) ->
             streams = deps.interest.plan(codec.rules.venue).streams_of(shard.id)
             remedy = health.remedy(len(streams), now_s)
             if remedy.restart is not None:
+                shard.reason = Reason.STALE
                 raise StaleStream(remedy.restart)
             if remedy.resubscribe:
                 shard.connection.resubscribe(remedy.resubscribe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve
 
@@ -30,14 +30,21 @@ class Hub:
     so they are cut off and resume from the store.
     """
 
-    def __init__(self, settings: SubscriberSettings, life: int = 0, now_ms: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        settings: SubscriberSettings,
+        life: int = 0,
+        now_ms: Callable[[], int] = lambda: 0,
+        on_fanned_out: Callable[[Sequence[Delivery]], None] = lambda deliveries: None,
+    ) -> None:
         """`life` is what the readers' cursors say of the feed they are from, another one for each feed, and `now_ms`
-        when they were taken.
+        when they were taken. `on_fanned_out` is told what every reader was offered.
         """
         self.life = life
         self.mailbox: Mailbox[Delivery] = Mailbox(CAPACITY)
         self._settings = settings
         self._now_ms = now_ms
+        self._on_fanned_out = on_fanned_out
         self._readers = Readers()
         self._forming = FormingCandles()
         self._in_hand: list[Delivery] = []
@@ -128,6 +135,11 @@ class Hub:
         """How many readers there are."""
         return sum(reader.live for reader in self._readers)
 
+    @property
+    def furthest_behind(self) -> int:
+        """How many events wait for the reader that has left most of them lying."""
+        return max((reader.pending for reader in self._readers), default=0)
+
     def _fan_out(self) -> None:
         known = self._news
         for delivery in self._in_hand:
@@ -142,6 +154,7 @@ class Hub:
         if self._news != known:
             for reader in self._readers:
                 reader.news = self._news
+        self._on_fanned_out(self._in_hand)
         self._in_hand = []
 
     def _note(self, delivery: Delivery) -> None:

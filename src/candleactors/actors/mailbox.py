@@ -22,12 +22,18 @@ class Mailbox(Generic[T]):
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self._peak = 0
         self._send, self._receive = trio.open_memory_channel[T](capacity)
         self._waiting: trio.CancelScope | None = None
         self._interrupted = False
 
     def __len__(self) -> int:
         return self._send.statistics().current_buffer_used
+
+    @property
+    def peak(self) -> int:
+        """How many messages waited at most so far, those of senders in line included."""
+        return max(self._peak, len(self))
 
     async def put(self, message: T) -> None:
         """Append `message`, waiting in line while the mailbox is full. A checkpoint."""
@@ -52,7 +58,10 @@ class Mailbox(Generic[T]):
             return self.take_all()
         with trio.CancelScope(deadline=until_s) as self._waiting:
             first = await self._receive.receive()
-            return [first, *self.take_all()]
+            messages = [first, *self.take_all()]
+            # Nobody but the reader takes anything out, so it is now that most are waiting.
+            self._peak = max(self._peak, len(messages))
+            return messages
         self._interrupted = False
         return []
 
@@ -63,6 +72,7 @@ class Mailbox(Generic[T]):
             while True:
                 messages.append(self._receive.receive_nowait())
         except trio.WouldBlock:
+            self._peak = max(self._peak, len(messages))
             return messages
 
     def interrupt(self) -> None:

@@ -13,6 +13,7 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.shard import LiveConnection, Shard
 from candleactors.actors.supervisor import Supervisor
+from candleactors.actors.traffic import Reason
 from candleactors.settings import VenueSettings
 from candleactors.transport.clock import Clock
 
@@ -62,6 +63,7 @@ class Pool:
         self._shard_spec = shard_spec
         self._lifetimes: dict[int, float] = {}
         self._settled: dict[int, tuple[LiveConnection, float]] = {}  # with since when
+        self._reasons: dict[int, Reason] = {}  # of successors that were planned and not started yet
         interest.listen(self.mailbox.interrupt)
 
     async def run(self, context: ChildContext) -> None:
@@ -71,7 +73,7 @@ class Pool:
             context.started()
             while not context.stopping.is_set():
                 for notice in await self.mailbox.drain(look_at_s):
-                    self._replace(notice.shard_id)
+                    self._replace(notice.shard_id, Reason.ANNOUNCED)
                 now_s = self._clock.monotonic_s()
                 self._rotate(now_s)
                 if now_s >= consolidate_at_s:
@@ -87,6 +89,7 @@ class Pool:
         """Make the running shards those of the plan."""
         plan, sources = self._interest.plan(self._venue), self._sources()
         planned = (*plan.active, *plan.retiring)
+        self._reasons = {shard_id: reason for shard_id, reason in self._reasons.items() if shard_id in planned}
         running = {status.id for status in sources.children()}
         for shard_id in [shard_id for shard_id in self.shards if shard_id not in planned]:
             if _child_id(shard_id) in running:
@@ -94,7 +97,8 @@ class Pool:
             self._forget(shard_id)
         for shard_id in planned:
             if shard_id not in self.shards or _child_id(shard_id) not in running:
-                self.shards[shard_id] = Shard(shard_id)
+                reason = Reason.RESTART if shard_id in self.shards else self._reasons.pop(shard_id, Reason.START)
+                self.shards[shard_id] = Shard(shard_id, reason=reason)
                 await sources.start_child(self._shard_spec(self.shards[shard_id]))
 
     def _next_look_s(self, now_s: float) -> float:
@@ -108,7 +112,7 @@ class Pool:
         """Replace the connections that are about to reach the venue's lifetime."""
         for shard_id in self._interest.plan(self._venue).active:
             if now_s >= self._rotation_s(shard_id):
-                self._replace(shard_id)
+                self._replace(shard_id, Reason.ROTATION)
 
     def _rotation_s(self, shard_id: int) -> float:
         limit_s, connection = self._settings.rotate_after_s, self._connection(shard_id)
@@ -117,10 +121,12 @@ class Pool:
         spread = self._lifetimes.setdefault(shard_id, 1 - _ROTATION_SPREAD * self._rng.random())
         return connection.connected_at_s + limit_s * spread
 
-    def _replace(self, shard_id: int) -> None:
+    def _replace(self, shard_id: int, reason: Reason) -> None:
         if shard_id in self._interest.plan(self._venue).active:
-            self._interest.rotate(self._venue, shard_id)
+            successor = self._interest.rotate(self._venue, shard_id)
             self.rotations += 1
+            if successor is not None:
+                self._reasons[successor] = reason
 
     def _retire(self, now_s: float) -> None:
         """Let go of the retiring shards that are not needed any more."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import trio
-from attrs import define
+from attrs import define, evolve
 
 from candleactors.actors.budget import VenueBudget
 from candleactors.core.fetch import Fetch, Urgency
+from candleactors.core.histogram import Histogram
 from candleactors.core.venue_clock import VenueClock
-from candleactors.errors import RateLimited
+from candleactors.errors import CandleactorsError, RateLimited, TransientError
 from candleactors.model import Candle
 from candleactors.transport.clock import Clock
 from candleactors.transport.rest import RestAnswer, RestClient
 from candleactors.venues.base import Codec, RestRequest
 from candleactors.venues.listing import Listing, read_listing
+
+BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 @define
@@ -21,8 +24,17 @@ class RestCounters:
     """What happened since the feed began."""
 
     requests: int = 0
+    weight: int = 0
     rate_limited: int = 0
+    failed: int = 0
+    """Requests without a usable answer."""
+    refused: int = 0
+    """Requests that the venue refused for what they asked, or answered with what makes no sense."""
     rows: int = 0
+
+    def copy(self) -> RestCounters:
+        """Return what is counted by now."""
+        return evolve(self)
 
 
 class VenueRest:
@@ -36,6 +48,8 @@ class VenueRest:
         self, codec: Codec, client: RestClient, budget: VenueBudget, clock: Clock, venue_clock: VenueClock
     ) -> None:
         self.counters = RestCounters()
+        self.answered_s = Histogram(BOUNDS_S)
+        """How long answers took, in seconds; waiting for the budget is not included."""
         self._codec = codec
         self._client = client
         self._budget = budget
@@ -83,13 +97,21 @@ class VenueRest:
         return venue_now_ms
 
     async def _answer(self, request: RestRequest) -> RestAnswer:
-        self.counters.requests += 1
-        answer = await self._client.get(request)
+        counters = self.counters
+        counters.requests += 1
+        counters.weight += request.weight
+        sent_s = self._clock.monotonic_s()
         try:
+            answer = await self._client.get(request)
+            self.answered_s.observe(self._clock.monotonic_s() - sent_s)
             self._codec.check_answer(answer.status, answer.headers, answer.body)
         except RateLimited as refusal:
-            self.counters.rate_limited += 1
+            counters.rate_limited += 1
             self._budget.on_rate_limited(refusal.retry_after_s, refusal.status)
+            raise
+        except CandleactorsError as error:
+            counters.failed += isinstance(error, TransientError)
+            counters.refused += not isinstance(error, TransientError)
             raise
         self._budget.on_answer(self._codec.used_weight(answer.headers))
         return answer

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
-from attrs import asdict, define
+from attrs import define, field, fields
 
 from candleactors.actors.child import ChildContext
 from candleactors.actors.delivery import Delivery
@@ -13,6 +15,8 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, Fetched, Open, Opened, SequencerMessage, Wish
 from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules, Memory
+from candleactors.core.fetch import Urgency
+from candleactors.core.gap_count import GapCount
 from candleactors.core.venue_clock import VenueClock
 from candleactors.model import Event, Gap, Revision, Stream
 from candleactors.transport.clock import Clock
@@ -23,6 +27,8 @@ CAPACITY = 256
 _LOOK_EVERY_S = 0.25  # at most: a look costs something for each stream
 _MOST_MEMORIES = 1_000  # of streams that are not followed now
 _OPEN_AGAIN_S = 30.0  # an answer that never came, because who owed it was restarted
+_COUNTERS = tuple(attribute.name for attribute in fields(ContinuityCounters))
+_COUNTS = attrgetter(*_COUNTERS)
 
 
 @define
@@ -33,7 +39,7 @@ class SequencerCounters:
     rejected: int = 0
     ignored: int = 0
     untracked: int = 0
-    fetches: int = 0
+    fetches: Counter[Urgency] = field(factory=Counter)
 
 
 class Sequencer:
@@ -56,6 +62,8 @@ class Sequencer:
     ) -> None:
         self.mailbox: Mailbox[SequencerMessage] = Mailbox(CAPACITY)
         self.counters = SequencerCounters()
+        self.gaps = GapCount()
+        """Of the streams that are followed, derived ones not included."""
         self._codec = codec
         self._rules = rules
         self._clock = clock
@@ -65,6 +73,8 @@ class Sequencer:
         self._wishes = wishes
         self._followed: dict[str, Continuity] = {}
         self._opening: dict[Stream, float] = {}  # streams to follow, to when the store was asked about them
+        self._carried: dict[str, Stream] = {}  # what connections carry
+        self._heard: dict[str, float] = {}  # when each of them was last heard of, or began to be carried
         self._past = ContinuityCounters()  # of streams no longer followed
         # What outlives a restart of the actor: how far each stream was delivered, what it was, and what was being
         # delivered. The store may be behind all that.
@@ -104,11 +114,8 @@ class Sequencer:
 
     def totals(self) -> Mapping[str, int]:
         """Return the counters of all streams together, past ones included."""
-        totals = asdict(self._past)
-        for continuity in self._followed.values():
-            for key, value in asdict(continuity.counters).items():
-                totals[key] += value
-        return totals
+        counts = [_COUNTS(self._past), *(_COUNTS(continuity.counters) for continuity in self._followed.values())]
+        return dict(zip(_COUNTERS, map(sum, zip(*counts, strict=True)), strict=True))
 
     @property
     def followed(self) -> int:
@@ -119,6 +126,14 @@ class Sequencer:
     def repairing(self) -> tuple[Stream, ...]:
         """The streams that wait for missing candles, or for their beginning."""
         return tuple(c.stream for c in self._followed.values() if c.repairing) + tuple(self._opening)
+
+    def silences(self) -> dict[Stream, float]:
+        """Return for how many seconds nothing was heard on the socket of each stream that a connection carries.
+
+        That includes the time without a connection, and of a stream not heard yet the time since it was first carried.
+        """
+        now_s = self._clock.monotonic_s()
+        return {stream: now_s - self._heard[name] for name, stream in self._carried.items()}
 
     def _take_in(self, messages: Iterable[SequencerMessage], delivery: Delivery) -> None:
         now_s = self._clock.monotonic_s()
@@ -137,13 +152,14 @@ class Sequencer:
             elif continuity := self._followed.get(self._codec.stream_name(message.fetch.stream)):
                 if isinstance(message, Fetched):
                     events = continuity.on_rows(message.fetch, message.rows, now_s, message.venue_now_ms)
-                    _add(continuity.stream, events, delivery)
+                    self._add(continuity.stream, events, delivery)
                 else:
                     continuity.on_fetch_failed(message.fetch, now_s)
                 self._soonest_s = min(self._soonest_s, continuity.next_check_s)
 
     def _follow(self, opened: Opened, now_s: float) -> None:
         known = (opened.resume_after_ms, self._delivered.get(opened.stream))
+        self.gaps.begin(opened.stream, opened.gaps)
         self._followed[self._codec.stream_name(opened.stream)] = Continuity(
             opened.stream,
             self._rules,
@@ -160,12 +176,17 @@ class Sequencer:
         counters.messages += decoded.messages
         counters.rejected += len(decoded.rejected)
         counters.ignored += decoded.ignored
+        # At the speed of C, like all that is done for each forming candle.
+        self._heard.update(dict.fromkeys(decoded.open, now_s))
+        for name in decoded.alive:
+            self._heard[name] = now_s
         for name, candle in decoded.closed:
+            self._heard[name] = now_s
             if (continuity := followed.get(name)) is None:
                 counters.untracked += 1
                 continue
             if events := continuity.on_closed(candle, now_s, horizon_ms):
-                _add(continuity.stream, events, delivery)
+                self._add(continuity.stream, events, delivery)
             if continuity.next_check_s < self._soonest_s:
                 self._soonest_s = continuity.next_check_s
         forming, received_ms = delivery.forming, batch.received_ms
@@ -194,6 +215,10 @@ class Sequencer:
             for name, stream in names.items():
                 if name not in self._followed:
                     self._opening.setdefault(stream, 0.0)
+            now_s = self._clock.monotonic_s()
+            self._heard = {name: self._heard.get(name, now_s) for name in names}
+            self._carried = names
+            self.gaps.keep(frozenset(carried))
             self._soonest_s = 0.0
         return current
 
@@ -207,10 +232,10 @@ class Sequencer:
         for continuity in self._followed.values():
             if continuity.next_check_s <= now_s:
                 events, fetch = continuity.tick(now_s, venue_now_ms)
-                _add(continuity.stream, events, delivery)
+                self._add(continuity.stream, events, delivery)
                 if fetch is not None and self._wishes.offer(fetch):
                     continuity.asked(fetch, now_s)
-                    self.counters.fetches += 1
+                    self.counters.fetches[fetch.urgency] += 1
 
     def _next_look_s(self) -> float:
         checks = [continuity.next_check_s for continuity in self._followed.values()]
@@ -229,10 +254,13 @@ class Sequencer:
         self._memories[continuity.stream] = continuity.memory
         if len(self._memories) > _MOST_MEMORIES + len(self._followed):
             del self._memories[next(iter(self._memories))]
-        for key, value in asdict(continuity.counters).items():
-            setattr(self._past, key, getattr(self._past, key) + value)
+        for key in _COUNTERS:
+            setattr(self._past, key, getattr(self._past, key) + getattr(continuity.counters, key))
 
-
-def _add(stream: Stream, events: list[Event], delivery: Delivery) -> None:
-    for event in events:
-        delivery.add(stream, event)
+    def _add(self, stream: Stream, events: list[Event], delivery: Delivery) -> None:
+        for event in events:
+            delivery.add(stream, event)
+            if isinstance(event, Gap):
+                self.gaps.on_gap(event)
+            elif isinstance(event, Revision):
+                self.gaps.on_revised(stream, event.candle.open_time_ms)

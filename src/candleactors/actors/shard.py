@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Reading
+from candleactors.actors.traffic import Reason
 from candleactors.core.subscriptions import SubscriptionStatus
 
 READINGS_CAPACITY = 64
@@ -21,6 +22,7 @@ class ConnectionReport:
     connected_at_s: float
     last_message_s: float | None
     messages: int
+    bytes: int
     rejected: int
     subscriptions: SubscriptionStatus
 
@@ -81,6 +83,8 @@ class Shard:
     generation: int = 0
     """Counts the connections opened for this shard."""
     last_disconnect: str | None = None
+    reason: Reason = Reason.START
+    """Why its next connection is opened."""
     connection: LiveConnection | None = None
     """``None`` while there is none."""
     health: HealthReport = field(factory=HealthReport)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
 from candleactors.actors.budget import BudgetStatus
+from candleactors.actors.census import Actor
+from candleactors.actors.latency import CloseLatency
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.venue import Venue
 from candleactors.core.lifecycle import ChildStatus
@@ -27,12 +29,25 @@ class ConnectionStatus:
     uptime_s: float | None
     last_message_age_s: float | None
     messages: int
+    bytes: int
     generation: int
     subscriptions: SubscriptionStatus | None
     quiet: int
     suspect: int
     sick: tuple[str, ...]
     last_disconnect: str | None
+
+
+@frozen
+class LatencyStatus:
+    """How long live closes of the last five to ten minutes took from the end of the interval to the readers.
+
+    The percentiles are estimates; ``None`` where there was no candle.
+    """
+
+    candles: int
+    p50_ms: float | None
+    p99_ms: float | None
 
 
 @frozen
@@ -56,7 +71,10 @@ class VenueStatus:
     cold: int
     """Sources whose derived candles are yet to be built from the store."""
     clock_offset_ms: int | None
+    latency: LatencyStatus
     messages: int
+    bytes: int
+    """Received on WebSockets."""
     rejected: int
     candles: dict[str, int]
     """Counters of the candle contract, over all streams."""
@@ -64,6 +82,8 @@ class VenueStatus:
     rest_rate_limited: int
     budget: BudgetStatus
     rotations: int
+    reconnects: dict[str, int]
+    """Connections that took the place of another one, by what became of that; see `traffic.Reason`."""
 
 
 @frozen
@@ -99,9 +119,15 @@ class FeedStatus:
     lagged: int
     store: StoreStatus
     actors: tuple[ActorStatus, ...]
+    restarts: dict[str, int]
+    """How often an actor anywhere in the tree came up again, as ``venue/actor``; those that never did are left out."""
+    mailbox_peaks: dict[str, int]
+    """Most messages that ever waited, by the mailbox's actor; mailboxes in which none ever did are left out."""
 
 
-def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: int) -> VenueStatus:
+def venue_status(
+    venue: Venue, registry: RegistryStatus, latency: CloseLatency, now_s: float, wall_ms: int
+) -> VenueStatus:
     """Return how a venue is. Does not block."""
     interest = registry.venues[venue.name]
     connections = []
@@ -121,6 +147,7 @@ def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: 
                 uptime_s=None if report is None else round(now_s - report.connected_at_s, 1),
                 last_message_age_s=None if last_s is None else round(now_s - last_s, 3),
                 messages=0 if report is None else report.messages,
+                bytes=0 if report is None else report.bytes,
                 generation=0 if shard is None else shard.generation,
                 subscriptions=None if report is None else report.subscriptions,
                 quiet=0 if health is None else len(health.quiet),
@@ -149,19 +176,32 @@ def venue_status(venue: Venue, registry: RegistryStatus, now_s: float, wall_ms: 
         derived=interest.derived,
         cold=venue.aggregator.cold,
         clock_offset_ms=venue.clock.offset_ms(now_s, wall_ms),
+        latency=_latency_status(latency, venue.name),
         messages=counters.messages,
+        bytes=venue.traffic.bytes,
         rejected=counters.rejected,
         candles=dict(venue.sequencer.totals()),
         rest_requests=venue.rest.counters.requests,
         rest_rate_limited=venue.rest.counters.rate_limited,
         budget=venue.budget.status(),
         rotations=venue.pool.rotations,
+        reconnects=venue.traffic.reconnects(),
     )
 
 
 def store_status(writer: StoreWriter) -> StoreStatus:
     """Return how the store writer is. Does not block."""
     return StoreStatus(written=writer.written, pending=writer.pending, shed=writer.shed, error=writer.trouble)
+
+
+def restart_counts(restarts: Mapping[Actor, int]) -> dict[str, int]:
+    """Return how often actors came up again, by name, without those that never did."""
+    return {in_venue(actor.venue, actor.name): times for actor, times in restarts.items() if times}
+
+
+def in_venue(venue: str, actor: str) -> str:
+    """Return the name of an actor among those of all venues; `venue` is empty for those that belong to none."""
+    return f"{venue}/{actor}" if venue else actor
 
 
 def actor_statuses(children: Iterable[ChildStatus], now_s: float) -> tuple[ActorStatus, ...]:
@@ -176,3 +216,12 @@ def actor_statuses(children: Iterable[ChildStatus], now_s: float) -> tuple[Actor
         )
         for child in children
     )
+
+
+def _latency_status(latency: CloseLatency, venue: str) -> LatencyStatus:
+    recent = latency.recent(venue)
+    return LatencyStatus(recent.count, _ms(recent.quantile(0.5)), _ms(recent.quantile(0.99)))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from candleactors.actors.child import ChildContext
 from candleactors.actors.mailbox import Mailbox
 from candleactors.core.backoff import Backoff
+from candleactors.core.histogram import Histogram
 from candleactors.errors import FeedClosed, StoreUnavailable
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream
 from candleactors.settings import StoreSettings
@@ -19,6 +20,7 @@ from candleactors.stores.base import Store
 
 CAPACITY = 1_024
 """Batches of events waiting at most: with the disk stuck in one write, some seconds of a busy feed."""
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @frozen
@@ -60,6 +62,10 @@ class StoreWriter:
         """Rows written so far."""
         self.shed = 0
         """Rows given up so far."""
+        self.failed = 0
+        """Transactions that failed."""
+        self.write_s = Histogram(BOUNDS_S)
+        """How long each transaction took that did not fail, in seconds."""
         self.trouble: str | None = None
         """Why the last attempt to write failed; ``None`` if it did not."""
         self._store = store
@@ -148,6 +154,7 @@ class StoreWriter:
                 await self._write_batch()
         except StoreUnavailable as trouble:
             error = trouble
+            self.failed += 1
             self.trouble = str(trouble)
             self._on_trouble(StoreTrouble(str(trouble), self.pending, self.shed))
             self._due_s = trio.current_time() + self._backoff.failed()
@@ -169,7 +176,9 @@ class StoreWriter:
         gaps = [Gap(stream, *stretch, GapReason.UNREPAIRED) for stream, stretch in stretches.items()]
         gaps += [row for row in batch.values() if isinstance(row, Gap)]
         candles = [row for row in batch.values() if not isinstance(row, Gap)]
+        begun_s = trio.current_time()
         await self._store.write(candles, gaps, repaired_ms=self._now_ms())
+        self.write_s.observe(trio.current_time() - begun_s)
         self.written += len(candles)
         for key, row in batch.items():
             if self._rows.get(key) is row:

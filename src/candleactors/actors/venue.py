@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from candleactors.actors.aggregator import Aggregator
 from candleactors.actors.backfill import CAPACITY as WISHES
 from candleactors.actors.backfill import Backfill, RestTrouble
 from candleactors.actors.budget import VenueBudget
+from candleactors.actors.census import Census
 from candleactors.actors.child import ChildSpec, Strategy
 from candleactors.actors.connection import ConnectionDeps, Rejections, run_connection
 from candleactors.actors.directory import Directory
@@ -19,6 +22,7 @@ from candleactors.actors.health_monitor import MonitorDeps, run_monitor
 from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
 from candleactors.actors.journal import Journal
+from candleactors.actors.latency import CloseLatency
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Wish
 from candleactors.actors.pool import ClosingSoon, Pool
@@ -27,8 +31,10 @@ from candleactors.actors.sequencer import Sequencer
 from candleactors.actors.shard import Shard
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.supervisor import Supervisor
+from candleactors.actors.traffic import Traffic
 from candleactors.core.backoff import Backoff
 from candleactors.core.continuity import ContinuityRules
+from candleactors.core.lifecycle import SupervisorEvent
 from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import StoreUnavailable
 from candleactors.model import DAY_MS, MINUTE_MS
@@ -56,10 +62,13 @@ class FeedParts:
     store: Store
     store_writer: StoreWriter
     hub: Hub
+    latency: CloseLatency
     journal: Journal
+    census: Census = field(factory=Census)
 
     def supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
-        """Return a supervisor with the feed's settings, clock and journal."""
+        """Return a supervisor with the feed's settings, clock, journal and census."""
+        self.census.expect(name, (child.id for child in children))
         return Supervisor(
             strategy,
             children,
@@ -68,8 +77,12 @@ class FeedParts:
             backoff=self.settings.backoff,
             clock=self.clock,
             rng=self.rng,
-            on_event=self.journal.supervision,
+            on_event=self._on_event,
         )
+
+    def _on_event(self, event: SupervisorEvent) -> None:
+        self.journal.supervision(event)
+        self.census.note(event)
 
 
 class Venue:
@@ -85,6 +98,7 @@ class Venue:
         self.name = rules.venue
         self.codec = codec
         self.clock = VenueClock()
+        self.traffic = Traffic()
         self.budget = VenueBudget(
             connects=venue_settings.connects or rules.connects,
             connects_window_s=venue_settings.connects_window_s or rules.connects_window_s,
@@ -92,6 +106,7 @@ class Venue:
             rest_window_s=venue_settings.rest_window_s or rules.rest_window_s,
         )
         self.rest = VenueRest(codec, rest_client, self.budget, parts.clock, self.clock)
+        parts.latency.follow(self.name, self.clock)
         self.aggregator = Aggregator(
             self.name,
             settings.aggregation,
@@ -151,6 +166,7 @@ class Venue:
             shard_spec=self._shard_spec,
         )
         self._parts = parts
+        self._wishes = wishes
         self._endpoint = codec.websocket_url(websocket_base(codec, settings))
         self._connection_deps = ConnectionDeps(
             codec=codec,
@@ -160,6 +176,7 @@ class Venue:
             interest=parts.interest,
             budget=self.budget,
             sequencer=self.sequencer.mailbox,
+            traffic=self.traffic,
             open_websocket=self._open_websocket,
             on_closing_soon=self._note_closing_soon,
             on_rejections=self._note_rejections,
@@ -183,6 +200,16 @@ class Venue:
     def spec(self) -> ChildSpec:
         """Return the venue as a child of the feed's ``venues``."""
         return self._tree.spec(self.name)
+
+    def mailboxes(self) -> Mapping[str, tuple[Mailbox[Any], ...]]:
+        """Return the mailboxes of the venue's actors by the names of these; those of shards share one."""
+        return {
+            "aggregator": (self.aggregator.mailbox,),
+            "sequencer": (self.sequencer.mailbox,),
+            "backfill": (self._wishes,),
+            "pool": (self.pool.mailbox,),
+            "health": tuple(shard.readings for shard in self.pool.shards.values()),
+        }
 
     def _shard_spec(self, shard: Shard) -> ChildSpec:
         """A connection and its monitor live and die together: what is known of silence belongs to one connection."""
