@@ -14,6 +14,7 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from candleactors import config, venues
+from candleactors.actors.census import Census
 from candleactors.actors.child import ChildContext, ChildSpec, Strategy
 from candleactors.actors.hub import Hub
 from candleactors.actors.interest import Interest
@@ -370,6 +371,7 @@ async def open_feed(
                 on_fanned_out=latency.on_fanned_out,
             ),
             latency=latency,
+            census=Census(chosen.venues),
             journal=journal,
         )
         feed = Feed(parts, clients, services)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from candleactors.core.failure import FailureClass
 from candleactors.core.lifecycle import ChildEnded, ChildFailed, ChildStarted, SupervisorEvent
 
-FEED, VENUES = "feed", "venues"
-"""Names of the two topmost supervisors; the others' names begin with a venue's."""
+VENUES = "venues"
+"""Name of the supervisor whose children are called as the venues are."""
 VENUE = "venue"
 SHARD = "shard"
 """What every shard is called, whatever its number: there is no end to numbers."""
@@ -28,7 +28,9 @@ class Census:
     What begins anew because its supervisor does is not counted besides.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, venues: Container[str]) -> None:
+        """`venues` are the names with which the names of their supervisors begin."""
+        self._venues = venues
         self.restarts: dict[Actor, int] = {}
         """How often an actor came up again, its own failure or a sibling's being the cause."""
         self.failures: dict[tuple[Actor, FailureClass], int] = {}
@@ -37,7 +39,7 @@ class Census:
     def expect(self, supervisor: str, children: Iterable[str]) -> None:
         """Take in which children a supervisor has, so that those that never fail are counted too."""
         for child in children:
-            actor = _actor(supervisor, child)
+            actor = self._actor(supervisor, child)
             self.restarts.setdefault(actor, 0)
             for failure in FailureClass:
                 self.failures.setdefault((actor, failure), 0)
@@ -46,11 +48,11 @@ class Census:
         """Take in a fact about a child."""
         match event:
             case ChildStarted(supervisor=supervisor, child=child, incarnation=incarnation) if incarnation > 1:
-                self._restarted(_actor(supervisor, child))
+                self._restarted(self._actor(supervisor, child))
             case ChildFailed(supervisor=supervisor, child=child, failure=failure):
-                self._failed(_actor(supervisor, child), failure)
+                self._failed(self._actor(supervisor, child), failure)
             case ChildEnded(supervisor=supervisor, child=child, wait_s=wait_s) if wait_s is not None:
-                self._failed(_actor(supervisor, child), FailureClass.COUNTED)
+                self._failed(self._actor(supervisor, child), FailureClass.COUNTED)
             case _:
                 pass
 
@@ -60,11 +62,9 @@ class Census:
     def _failed(self, actor: Actor, failure: FailureClass) -> None:
         self.failures[actor, failure] = self.failures.get((actor, failure), 0) + 1
 
-
-def _actor(supervisor: str, child: str) -> Actor:
-    if supervisor == FEED:
-        return Actor("", child)
-    if supervisor == VENUES:
-        return Actor(child, VENUE)
-    venue = supervisor.partition("/")[0]
-    return Actor(venue, SHARD if child.startswith(f"{SHARD}-") else child)
+    def _actor(self, supervisor: str, child: str) -> Actor:
+        if supervisor == VENUES:
+            return Actor(child, VENUE)
+        venue = supervisor.partition("/")[0]
+        name = SHARD if child.startswith(f"{SHARD}-") else child
+        return Actor(venue if venue in self._venues else "", name)

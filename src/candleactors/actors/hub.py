@@ -140,6 +140,11 @@ class Hub:
         """How many events wait for the reader that has left most of them lying."""
         return max((reader.pending for reader in self._readers), default=0)
 
+    @property
+    def fullest(self) -> float:
+        """Share of what may wait for a reader that waits, of the reader that is nearest to being cut off."""
+        return max((reader.fullness for reader in self._readers), default=0.0)
+
     def _fan_out(self) -> None:
         known = self._news
         for delivery in self._in_hand:

@@ -95,8 +95,8 @@ class Measures:
     store: StoreMeasures
     furthest_behind: int
     """Events waiting for the reader that has left most of them lying."""
-    max_pending: int
-    """More than so many, and the reader is cut off."""
+    fullest: float
+    """Share of what may wait for a reader that waits, of the reader that is nearest to being cut off."""
 
 
 def measures(parts: FeedParts, venues: Iterable[Venue], status: FeedStatus, started_ms: int) -> Measures:
@@ -111,7 +111,7 @@ def measures(parts: FeedParts, venues: Iterable[Venue], status: FeedStatus, star
         failures=dict(parts.census.failures),
         store=_store(parts.store_writer),
         furthest_behind=parts.hub.furthest_behind,
-        max_pending=parts.settings.subscriber.max_pending,
+        fullest=parts.hub.fullest,
     )
 
 

@@ -106,6 +106,11 @@ class Subscription:
         """Events waiting to be read, forming candles aside."""
         return len(self._events)
 
+    @property
+    def fullness(self) -> float:
+        """Share of ``max_pending`` that waits."""
+        return len(self._events) / self._settings.max_pending
+
     def wants_forming(self, stream: Stream) -> bool:
         """Whether this reader is to be given the forming candles of `stream`."""
         return self._wants_forming and self.live and (self._streams is None or stream in self._streams)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from candleactors.actors.aggregator import Aggregator
 from candleactors.actors.backfill import CAPACITY as WISHES
@@ -64,7 +64,7 @@ class FeedParts:
     hub: Hub
     latency: CloseLatency
     journal: Journal
-    census: Census = field(factory=Census)
+    census: Census
 
     def supervisor(self, name: str, strategy: Strategy, *children: ChildSpec) -> Supervisor:
         """Return a supervisor with the feed's settings, clock, journal and census."""
@@ -223,7 +223,9 @@ class Venue:
             ),
             ChildSpec("health", partial(run_monitor, shard, self._monitor_deps)),
         )
-        return supervisor.spec(f"shard-{shard.id}")
+        spec = supervisor.spec(f"shard-{shard.id}")
+        self._parts.census.expect(f"{self.name}/sources", [spec.id])
+        return spec
 
     def _open_websocket(self) -> AbstractAsyncContextManager[WebSocket]:
         settings = self._parts.settings.venues[self.name]
