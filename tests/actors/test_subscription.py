@@ -349,6 +349,23 @@ async def test_what_is_told_while_a_reader_is_away_is_known(autojump_clock: obje
     assert known.revised == ((BTC, 180_000),)
 
 
+@pytest.mark.parametrize("streams", [None, [ETH, BTC]])
+async def test_who_leaves_before_the_first_candle_of_a_stream_misses_what_follows(
+    streams: list[Stream] | None, autojump_clock: object
+) -> None:
+    hub = Hub(SubscriberSettings(), life=7)
+    await fanned_out(hub, candle(1), candle(2), candle(8, ETH))
+    reader = hub.subscribe(streams)
+    await fanned_out(hub, candle(3))
+    assert await read_some(reader, 1) == [candle(3)]
+    cursor = reader.cursor
+    reader.close()
+    await fanned_out(hub, candle(9, ETH))
+    known = hub.missed(cursor)
+    assert known is not None
+    assert known.after == {BTC: 180_000, ETH: 480_000}
+
+
 async def test_what_another_feed_told_or_long_ago_is_not_known(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,11 +81,15 @@ class Hub:
         limits: SubscriberSettings | None = None,
     ) -> Subscription:
         """Return a subscription that receives everything delivered from now on, within other `limits` if given."""
+        chosen = None if streams is None else dict.fromkeys(streams)
+        known = self._positions
+        positions = known if chosen is None else {stream: known[stream] for stream in chosen if stream in known}
         subscription = Subscription(
-            streams,
+            chosen,
             limits or self._settings,
             forming=forming,
             replay=replay,
+            positions=positions,
             life=self.life,
             now_ms=self._now_ms,
             to_candle=self._forming.to_candle,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
-from types import TracebackType
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Protocol
 
 import trio
@@ -50,11 +50,14 @@ class Subscription:
         *,
         forming: bool = False,
         replay: Replay | None = None,
+        positions: Mapping[Stream, int] = MappingProxyType({}),
         life: int = 0,
         now_ms: Callable[[], int] = lambda: 0,
         to_candle: Callable[[Stream, Forming], Candle | None] | None = None,
     ) -> None:
         """`streams` selects, ``None`` takes all. Cursors say that they are of this `life` and taken at `now_ms`.
+
+        `positions` are where the streams stand now: a reader that goes before the first candle has missed what follows.
 
         `to_candle` makes forming candles, for all readers together; it raises `MalformedMessage` for impossible ones.
         """
@@ -70,7 +73,7 @@ class Subscription:
         self._forming_at_s = -math.inf
         # Where the reader stands: also at streams that a replay has not come to yet.
         self._began_after: dict[Stream, int] = {} if replay is None else dict(replay.cursor.after)
-        self._given = dict(self._began_after)
+        self._given = {**positions, **self._began_after}
         self._owed = () if replay is None else replay.cursor.revised  # revisions that the replay begins with
         self._again: dict[Stream, int] = {}  # see `Cursor.again`
         if replay is not None:
