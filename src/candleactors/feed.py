@@ -37,9 +37,10 @@ from candleactors.actors.subscription import Subscription
 from candleactors.actors.venue import FeedParts, Venue, endpoints, rest_base, streams_per_connection
 from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
+from candleactors.core.sync_jobs import SyncJobs
 from candleactors.errors import FeedClosed, UnknownVenue
 from candleactors.logs import default_logger
-from candleactors.model import DAY_MS, Candle, Cursor, Gap, GapSummary, Stream, Timeframe
+from candleactors.model import DAY_MS, Candle, Cursor, Gap, GapSummary, Stream, SyncStatus, Timeframe
 from candleactors.settings import Settings, SubscriberSettings
 from candleactors.stores.base import Store
 from candleactors.stores.sqlite import open_sqlite
@@ -76,6 +77,7 @@ class Feed:
         self._started_s = parts.clock.monotonic_s()
         self._started_ms = parts.clock.wall_ms()
         self._closed = False
+        self._syncs = SyncJobs()
         self.stopping = trio.Event()
         """Set by `stop`."""
         venue_tree = parts.supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
@@ -222,6 +224,36 @@ class Feed:
         self._check_open()
         await self._parts.store_writer.flush()
         return await self._parts.store.gap_summary(self._parts.clock.wall_ms() - within_ms)
+
+    def sync(self, streams: Iterable[Stream | str] | None = None, *, start_ms: int | None = None) -> SyncStatus:
+        """Have `streams`, or all that are watched, compared with their venues over REST; return how that stands.
+
+        Everything from `start_ms` on is compared; without it, each stream's most recent candles, and older gaps. What
+        is missing is filled and what differs is corrected, by revisions where subscribers had been told; what is older
+        than everything stored is added to the store. A derived stream stands for what it is made from. Streams that are
+        parked, that nobody watches, or whose unified spelling is not known yet, fail with the reason. Does not block:
+        the work is done with what more urgent requests leave of the venue's budget, see `sync_status`.
+
+        Raises `InvalidSymbol`, `InvalidTimeframe` or `UnknownVenue` where a venue can have no such stream.
+        """
+        self._check_open()
+        interest, now_ms = self._parts.interest, self._parts.clock.wall_ms()
+        if streams is None:
+            wanted = [stream for name in self._venues for stream in interest.desired(name)]
+        else:
+            wanted = [interest.carrier_of(self._stream(stream)) for stream in streams]
+        errands = [self._venues[stream.venue].sync.ask(stream, start_ms) for stream in dict.fromkeys(wanted)]
+        return self._syncs.open(errands, now_ms)
+
+    def syncs(self) -> tuple[SyncStatus, ...]:
+        """Return how the last hundred syncs stand, the oldest first. Does not block."""
+        self._check_open()
+        return self._syncs.statuses()
+
+    def sync_status(self, id: str) -> SyncStatus | None:
+        """Return how a sync stands; ``None`` where it is not known, or was too long ago. Does not block."""
+        self._check_open()
+        return self._syncs.status(id)
 
     def status(self) -> FeedStatus:
         """Return how the feed is now. Does not block."""

@@ -16,7 +16,7 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Batch, Fetched, Open, Opened, Wish
 from candleactors.actors.sequencer import Sequencer
-from candleactors.core.continuity import ContinuityRules
+from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.sharding import ShardLimits
 from candleactors.core.venue_clock import VenueClock

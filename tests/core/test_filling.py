@@ -10,7 +10,8 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candleactors.core.continuity import Continuity, ContinuityRules
+from candleactors.core.continuity import Continuity
+from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.filling import flat_candle
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, Stream, Timeframe

@@ -8,7 +8,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candleactors.core.continuity import Continuity, ContinuityRules
+from candleactors.core.continuity import Continuity
+from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.model import Candle, Event, Gap, GapReason, Source, Stream, Timeframe
 

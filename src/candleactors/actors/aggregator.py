@@ -182,11 +182,15 @@ class Aggregator:
                 if (derivation := self._derivations.get(stream)) is not None:
                     self._derive(derivation, event, outgoing)
                 elif stream in self._cold:
-                    self._postpone(stream, event)
+                    self._postpone(stream, _first_ms(event))
             for stream, forming in delivery.forming.items():
                 outgoing.forming[stream] = forming
                 if formed := self._forming.get(stream):
                     self._add_forming(self._derivations[stream], formed, forming, outgoing)
+            if delivery.aside is not None:
+                outgoing.put_aside(delivery.aside)
+                for source, first_ms in delivery.aside.renew.items():
+                    self._renew(source, first_ms)
         self._outbox, self._in_hand = outgoing, []
         await self._deliver(outgoing)
 
@@ -196,8 +200,7 @@ class Aggregator:
         else:
             candle = event.candle if isinstance(event, Revision) else event
             if not derivation.remembers(candle.open_time_ms):
-                self._cool(derivation.source)
-                self._postpone(derivation.source, event)
+                self._renew(derivation.source, _first_ms(event))
                 return
             derived = derivation.on_candle(candle)
         self._add(derived, outgoing)
@@ -222,11 +225,14 @@ class Aggregator:
             outgoing.forming[stream] = (_FormingDerived(derivation, number, open_ms, constituent), forming[1])
 
     async def _deliver(self, delivery: Delivery) -> None:
-        if delivery.events:
-            await self._writer.mailbox.put(delivery.events)
+        aside = delivery.aside
+        if delivery.events or (aside is not None and aside.stored):
+            await self._writer.mailbox.put(delivery.events if aside is None else [*delivery.events, *aside.stored])
         if delivery.events or delivery.forming:
             await self._hub.mailbox.put(delivery)
         self._outbox = None
+        for receipt in aside.receipts if aside is not None else ():
+            receipt.done.set()
 
     # -- from the store ---------------------------------------------------------------------------------------------
 
@@ -236,9 +242,15 @@ class Aggregator:
         self._forming.pop(source, None)
         self._cold[source] = None
 
-    def _postpone(self, source: Stream, event: Event) -> None:
-        """Have the source built from the store with what came in `event`, however long ago that was."""
-        first_ms = _first_ms(event)
+    def _renew(self, source: Stream, first_ms: int) -> None:
+        """Have a symbol's derived candles built anew, from `first_ms` on at the latest."""
+        if source in self._derivations:
+            self._cool(source)
+        if source in self._cold:
+            self._postpone(source, first_ms)
+
+    def _postpone(self, source: Stream, first_ms: int) -> None:
+        """Have the source built from the store with what came at `first_ms`, however long ago that was."""
         self._due[source] = None
         self._postponed[source] = min(first_ms, self._postponed.get(source, first_ms))
 

@@ -142,6 +142,11 @@ class Interest:
         """Return who watches a stream, first come first."""
         return self._registry.owners(stream)
 
+    @property
+    def parked(self) -> Mapping[Stream, str]:
+        """Every parked stream with its reason: a live, read-only view."""
+        return self._registry.parked
+
     def status(self) -> RegistryStatus:
         """Return a snapshot."""
         return self._registry.status()

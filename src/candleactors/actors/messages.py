@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from candleactors.actors.delivery import Receipt
 from candleactors.actors.mailbox import Mailbox
 from candleactors.core.fetch import Fetch
 from candleactors.errors import CandleactorsError
@@ -73,5 +74,20 @@ class Read:
     reply: Mailbox[Reading]
 
 
-SequencerMessage: TypeAlias = Batch | Opened | Fetched | FetchFailed
+@frozen
+class Compared:
+    """What a comparison of stored candles of a stream with the venue brought, after a second look. To the sequencer.
+
+    `revisions` were missing or stored otherwise; `history`, of the stream or of what derives from it, is from before
+    everything that was stored. From `renew_ms` on, where given, is to be derived anew.
+    """
+
+    stream: Stream
+    receipt: Receipt
+    revisions: tuple[Candle, ...] = ()
+    history: tuple[Candle, ...] = ()
+    renew_ms: int | None = None
+
+
+SequencerMessage: TypeAlias = Batch | Opened | Fetched | FetchFailed | Compared
 Wish: TypeAlias = Fetch | Read | Open

@@ -10,11 +10,12 @@ from operator import attrgetter
 from attrs import define, field, fields
 
 from candleactors.actors.child import ChildContext
-from candleactors.actors.delivery import Delivery
+from candleactors.actors.delivery import Aside, Delivery
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
-from candleactors.actors.messages import Batch, Fetched, Open, Opened, SequencerMessage, Wish
-from candleactors.core.continuity import Continuity, ContinuityCounters, ContinuityRules, Memory
+from candleactors.actors.messages import Batch, Compared, Fetched, Open, Opened, SequencerMessage, Wish
+from candleactors.core.continuity import Continuity, ContinuityCounters, Memory
+from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.fetch import Urgency
 from candleactors.core.gap_count import GapCount
 from candleactors.core.venue_clock import VenueClock
@@ -127,6 +128,11 @@ class Sequencer:
         """The streams that wait for missing candles, or for their beginning."""
         return tuple(c.stream for c in self._followed.values() if c.repairing) + tuple(self._opening)
 
+    def expected_ms(self, stream: Stream) -> int | None:
+        """Return the open time of the next closed candle of `stream`; ``None`` until its first one is known."""
+        continuity = self._followed.get(self._codec.stream_name(stream))
+        return None if continuity is None else continuity.expected_ms
+
     def silences(self) -> dict[Stream, float]:
         """Return for how many seconds nothing was heard on the socket of each stream that a connection carries.
 
@@ -149,6 +155,8 @@ class Sequencer:
             elif isinstance(message, Opened):
                 if self._opening.pop(message.stream, None) is not None:
                     self._follow(message, now_s)
+            elif isinstance(message, Compared):
+                self._on_compared(message, delivery)
             elif continuity := self._followed.get(self._codec.stream_name(message.fetch.stream)):
                 if isinstance(message, Fetched):
                     events = continuity.on_rows(message.fetch, message.rows, now_s, message.venue_now_ms)
@@ -156,6 +164,18 @@ class Sequencer:
                 else:
                     continuity.on_fetch_failed(message.fetch, now_s)
                 self._soonest_s = min(self._soonest_s, continuity.next_check_s)
+
+    def _on_compared(self, compared: Compared, delivery: Delivery) -> None:
+        receipt, stream = compared.receipt, compared.stream
+        continuity = self._followed.get(self._codec.stream_name(stream))
+        if continuity is None:
+            receipt.done.set()
+            return
+        events = continuity.on_compared(compared.revisions)
+        self._add(stream, events, delivery)
+        receipt.revisions = len(events)
+        renew = {} if compared.renew_ms is None else {stream: compared.renew_ms}
+        delivery.put_aside(Aside([(candle.stream, candle) for candle in compared.history], renew, [receipt]))
 
     def _follow(self, opened: Opened, now_s: float) -> None:
         known = (opened.resume_after_ms, self._delivered.get(opened.stream))
@@ -242,7 +262,7 @@ class Sequencer:
         return min([*checks, *self._opening.values()], default=math.inf)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        if delivery.events or delivery.forming:
+        if delivery.events or delivery.forming or delivery.aside is not None:
             await self._deliveries.put(delivery)
         self._outbox = None
         for stream, event in delivery.events:

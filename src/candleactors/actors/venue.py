@@ -31,9 +31,10 @@ from candleactors.actors.sequencer import Sequencer
 from candleactors.actors.shard import Shard
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.supervisor import Supervisor
+from candleactors.actors.sync import Sync, SyncDeps
 from candleactors.actors.traffic import Traffic
 from candleactors.core.backoff import Backoff
-from candleactors.core.continuity import ContinuityRules
+from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.lifecycle import SupervisorEvent
 from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import StoreUnavailable
@@ -116,20 +117,21 @@ class Venue:
             hub=parts.hub,
             on_trouble=self._note_store_trouble,
         )
+        continuity_rules = ContinuityRules(
+            history=history(rules, settings),
+            close_grace_s=settings.health.close_grace_s + rules.close_lag_s,
+            deadline_s=settings.repair.deadline_s,
+            verify_interval_s=settings.repair.verify_interval_s or None,
+            max_rows=rules.klines_limit,
+            max_first_rows=rules.newest_limit or rules.klines_limit,
+            windowed=rules.windowed_klines,
+            fills=rules.skips_empty,
+            heartbeats=rules.heartbeat_s is not None,
+            confirms=rules.closes is Closes.INFERRED,
+        )
         self.sequencer = Sequencer(
             codec,
-            ContinuityRules(
-                history=history(rules, settings),
-                close_grace_s=settings.health.close_grace_s + rules.close_lag_s,
-                deadline_s=settings.repair.deadline_s,
-                verify_interval_s=settings.repair.verify_interval_s or None,
-                max_rows=rules.klines_limit,
-                max_first_rows=rules.newest_limit or rules.klines_limit,
-                windowed=rules.windowed_klines,
-                fills=rules.skips_empty,
-                heartbeats=rules.heartbeat_s is not None,
-                confirms=rules.closes is Closes.INFERRED,
-            ),
+            continuity_rules,
             clock=parts.clock,
             venue_clock=self.clock,
             interest=parts.interest,
@@ -145,6 +147,21 @@ class Venue:
             answers=self.sequencer.mailbox,
             backoff=Backoff(settings.backoff, parts.rng.random),
             on_trouble=self._note_trouble,
+        )
+        self.sync = Sync(
+            SyncDeps(
+                rest=self.rest,
+                store=parts.store,
+                writer=parts.store_writer,
+                interest=parts.interest,
+                rules=continuity_rules,
+                clock=parts.clock,
+                venue_clock=self.clock,
+                sequencer=self.sequencer.mailbox,
+                expected_ms=self.sequencer.expected_ms,
+                backoff=Backoff(settings.backoff, parts.rng.random),
+                on_trouble=self._note_trouble,
+            )
         )
         self.directory = Directory(
             self.name,
@@ -186,6 +203,7 @@ class Venue:
             "sources",
             Strategy.ONE_FOR_ONE,
             ChildSpec("backfill", backfill.run),
+            ChildSpec("sync", self.sync.run),
             ChildSpec("directory", self.directory.run),
             ChildSpec("pool", self.pool.run),
         )

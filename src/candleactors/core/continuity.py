@@ -15,13 +15,14 @@ fetch over REST. It never waits: a fetch that it asked for comes back through `o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from attrs import define, frozen
 
 from candleactors.core.answer import Answer
 from candleactors.core.comparisons import Comparisons
+from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.delivered import Delivered, Told, Verdict, remembered
 from candleactors.core.fetch import Fetch, Urgency
 from candleactors.core.filling import flat_candle
@@ -33,34 +34,6 @@ _ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restar
 _BEFORE_GAP = 1_440  # intervals, of which those without trades have no row
 _MAX_FILLED = 10_000  # at one answer; a longer stretch without trades is a gap
 _LONGEST_SLEEP_S = 60.0
-
-
-@frozen
-class ContinuityRules:
-    """The settings of a `Continuity`; see `candleactors.settings` for their meaning."""
-
-    history: int = 200
-    close_grace_s: float = 3.0
-    deadline_s: float = 30.0
-    retry_s: float = 1.0
-    max_retry_s: float = 30.0
-    confirm_s: float = 5.0
-    settle_s: float = 1.0
-    """A row is final once its interval has been over for so long: until then replicas may still lack trades."""
-    replica_lag_s: float = 10.0
-    """Absence, or another content, of a row means something once its interval has been over for so long."""
-    verify_interval_s: float | None = 600.0
-    max_rows: int = 1_000
-    max_first_rows: int = 1_000
-    """Of the newest rows, with which a stream begins."""
-    windowed: bool = False
-    """Whether an answer covers only so many intervals from its start on as rows were asked for."""
-    fills: bool = False
-    """Whether intervals without a row had no trades, and are filled."""
-    heartbeats: bool = False
-    """Whether the socket tells all the time that the market goes on (`Continuity.on_alive`); nothing is filled else."""
-    confirms: bool = False
-    """Whether closed candles from the socket were inferred, and are confirmed over REST."""
 
 
 @define
@@ -274,6 +247,26 @@ class Continuity:
             self._poll_at_s = now_s + self._poll_s()
         self._progress_s = now_s if progress else self._progress_s
         self.next_check_s = now_s
+        return events
+
+    def on_compared(self, candles: Iterable[Candle]) -> list[Event]:
+        """Return the revisions that `candles` are, which REST has shown twice and the store does not have like that.
+
+        Each bears the revision that it is by what is stored; what is remembered here counts for more.
+        """
+        events: list[Event] = []
+        for candle in candles:
+            open_ms = candle.open_time_ms
+            if self.expected_ms is None or open_ms >= self.expected_ms:
+                continue
+            passed_over = self._gaps.fill(open_ms)
+            if (verdict := self._delivered.compare(candle)) is Verdict.SAME:
+                continue
+            if verdict is Verdict.FORGOTTEN and not (passed_over and open_ms > (self._delivered.first_ms or 0)):
+                self.counters.revisions += 1
+                events.append(Revision(candle))
+            else:
+                self._revise(candle, events)
         return events
 
     def on_fetch_failed(self, fetch: Fetch, now_s: float) -> None:

@@ -1,0 +1,309 @@
+"""Sync: compares whole stretches of streams with their venue, at leisure, and has what differs put right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+import trio
+from attrs import frozen
+
+from candleactors.actors.backfill import RestTrouble
+from candleactors.actors.child import ChildContext
+from candleactors.actors.delivery import Receipt
+from candleactors.actors.interest import Interest
+from candleactors.actors.mailbox import Mailbox
+from candleactors.actors.messages import Compared, SequencerMessage
+from candleactors.actors.rest import VenueRest
+from candleactors.actors.store_writer import StoreWriter
+from candleactors.core.answer import Answer
+from candleactors.core.backoff import Backoff
+from candleactors.core.cascade import cascade
+from candleactors.core.continuity_rules import ContinuityRules
+from candleactors.core.derivation import Derivation
+from candleactors.core.discrepancies import Discrepancies, discrepancies
+from candleactors.core.errands import Errand, Errands
+from candleactors.core.fetch import Fetch, Urgency
+from candleactors.core.stretches import Stretch, plan
+from candleactors.core.venue_clock import VenueClock
+from candleactors.errors import CandleactorsError, InvalidSymbol, RemoteProtocolError, TransientError
+from candleactors.model import Candle, Gap, Stream
+from candleactors.stores.base import Store
+from candleactors.transport.clock import Clock
+
+T = TypeVar("T")
+
+PATIENCE_S = 300.0
+"""How long a stream is waited for that has not begun yet."""
+_TRIES = 8  # of one request
+_LIVES = 3  # of the actor that one errand may take
+_LOOK_AGAIN_S = 1.0  # while streams are waited for
+_MOST_ROWS = 1_000
+_ROWS_AT_ONCE = 250  # to derive from before others have their turn
+_BEFORE = 1_440  # intervals, of which those without trades have no row
+_MOST_EMPTY = 10  # pieces in a row, before everything stored: the symbol was not listed yet
+
+
+@frozen
+class SyncDeps:
+    """What a `Sync` works with."""
+
+    rest: VenueRest
+    store: Store
+    writer: StoreWriter
+    interest: Interest
+    rules: ContinuityRules
+    clock: Clock
+    venue_clock: VenueClock
+    sequencer: Mailbox[SequencerMessage]
+    expected_ms: Callable[[Stream], int | None]
+    """Returns how far a stream was delivered: when its next candle opens; ``None`` before it has begun."""
+    backoff: Backoff
+    on_trouble: Callable[[RestTrouble], None]
+
+
+class Sync:
+    """Does the `Errands` of one venue, one after the other, one request at a time.
+
+    It asks as comparisons do, with what repairs leave of the budget. What differs is looked at again a moment later,
+    at the venue and in the store, and only then handed to the sequencer: what subscribers were told is corrected by
+    revisions, what is older than everything stored goes to the store alone. The errands outlive the actor, which goes
+    on where its earlier life stood, twice at most.
+    """
+
+    def __init__(self, deps: SyncDeps) -> None:
+        self._deps = deps
+        self._errands = Errands()
+        self._asked = trio.Event()
+        self._waited_for: dict[Errand, float] = {}  # since when
+
+    def ask(self, stream: Stream, start_ms: int | None) -> Errand:
+        """Have `stream` compared from `start_ms` on; ``None``: its most recent candles and all of its gaps.
+
+        Does not block; the errand says how far it has come. A stream that nobody watches is given up.
+        """
+        errand = self._errands.ask(stream, start_ms)
+        self._asked.set()
+        return errand
+
+    async def run(self, context: ChildContext) -> None:
+        """Compare until asked to stop; what is under way then goes on with the next life, if there is one."""
+        self._waited_for = {}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._work)
+            context.started()
+            await context.stopping.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            errand = await self._next()
+            errand.lives += 1
+            if errand.lives > _LIVES:
+                self._end(errand, "whoever compared it failed again and again")
+                continue
+            try:
+                await self._compare(errand)
+            except CandleactorsError as error:
+                self._end(errand, str(error))
+            else:
+                self._end(errand)
+
+    async def _next(self) -> Errand:
+        """Return the next errand whose stream can be compared, waiting for one; give up those that never can be.
+
+        What an earlier life of the actor had begun comes first.
+        """
+        while True:
+            self._asked = trio.Event()
+            errands = self._errands
+            for errand in (errands.current,) if errands.current is not None else errands.waiting:
+                obstacle = self._obstacle(errand.stream)
+                if obstacle is None and self._has_begun(errand.stream):
+                    self._waited_for.pop(errand, None)
+                    errands.begin(errand)
+                    return errand
+                now_s = self._deps.clock.monotonic_s()
+                if obstacle is None and now_s >= self._waited_for.setdefault(errand, now_s) + PATIENCE_S:
+                    obstacle = "no candle of it has come yet"
+                if obstacle is not None:
+                    self._end(errand, obstacle)
+            waiting = errands.current is not None or errands.waiting
+            with trio.move_on_after(_LOOK_AGAIN_S if waiting else math.inf):
+                await self._asked.wait()
+
+    def _has_begun(self, stream: Stream) -> bool:
+        deps = self._deps
+        clock_known = deps.venue_clock.now_ms(deps.clock.monotonic_s()) is not None
+        return clock_known and deps.expected_ms(stream) is not None
+
+    def _obstacle(self, stream: Stream) -> str | None:
+        """Return why nobody can compare the stream, if so."""
+        reason = self._deps.interest.parked.get(stream)
+        if reason is not None:
+            return f"parked: {reason}"
+        return None if stream in self._deps.interest.desired(stream.venue) else "nobody watches it"
+
+    def _end(self, errand: Errand, error: str | None = None) -> None:
+        self._waited_for.pop(errand, None)
+        self._errands.end(errand, self._deps.clock.wall_ms(), error)
+
+    # -- comparing --------------------------------------------------------------------------------------------------
+
+    async def _compare(self, errand: Errand) -> None:
+        stream, deps = errand.stream, self._deps
+        until_ms = deps.expected_ms(stream)
+        if until_ms is None:
+            raise TransientError("it begins anew")
+        await self._hand_in(stream)  # nothing: what was delivered by now is on its way to the store once that has come
+        gaps = await self._persistently(stream, partial(self._stored_gaps, stream))
+        if errand.oldest_ms is None:
+            errand.oldest_ms = await self._persistently(stream, partial(self._oldest_ms, stream, gaps))
+        empty = 0
+        for piece in self._pieces(errand, until_ms, gaps):
+            if (obstacle := self._obstacle(stream)) is not None:
+                raise TransientError(obstacle)
+            found = await self._look(stream, piece)
+            errand.candles += found.compared
+            oldest_ms = errand.oldest_ms if errand.oldest_ms is not None else piece.until_ms
+            history = [candle for open_ms, candle in found.missing.items() if open_ms < oldest_ms]
+            found = found.since(oldest_ms)
+            revisions: list[Candle] = []
+            if found:
+                await trio.sleep(deps.rules.confirm_s)
+                revisions = found.confirmed_by(await self._look(stream, piece))
+            if history:
+                errand.extended_ms = history[0].open_time_ms
+            if revisions or history:
+                errand.repaired += len(history) + await self._hand_in(stream, revisions, history)
+                await self._persistently(stream, deps.writer.flush)
+            errand.resume_ms = piece.start_ms
+            empty = 0 if found.compared or piece.until_ms > oldest_ms else empty + 1
+            if empty == _MOST_EMPTY:
+                break
+        if errand.extended_ms is not None and errand.oldest_ms is not None:
+            await self._derive(errand, errand.extended_ms, errand.oldest_ms)
+
+    def _pieces(self, errand: Errand, until_ms: int, gaps: Sequence[Gap]) -> Iterator[Stretch]:
+        rules = self._deps.rules
+        return plan(
+            errand.stream.timeframe,
+            errand.start_ms,
+            until_ms,
+            recent=rules.history,
+            gaps=gaps,
+            most=min(_MOST_ROWS, rules.max_rows - self._before),
+            resume_ms=errand.resume_ms,
+        )
+
+    @property
+    def _before(self) -> int:
+        """How many intervals before a piece are asked for as well, to know the close before it."""
+        rules = self._deps.rules
+        return min(_BEFORE, rules.max_rows // 2) if rules.fills else 0
+
+    async def _look(self, stream: Stream, piece: Stretch) -> Discrepancies:
+        """Compare a piece once."""
+        deps, rules, timeframe = self._deps, self._deps.rules, stream.timeframe
+        start_ms = timeframe.advance(piece.start_ms, -self._before)
+        fetch = Fetch(stream, start_ms, timeframe.count_between(start_ms, piece.until_ms), Urgency.VERIFY)
+
+        async def look() -> Discrepancies:
+            rows, venue_now_ms = await deps.rest.rows(fetch)
+            await deps.writer.flush()
+            stored = await deps.store.candles(stream, timeframe.previous_open(piece.start_ms), piece.until_ms - 1)
+            answer = Answer.read(
+                fetch,
+                rows,
+                venue_now_ms,
+                settle_s=rules.settle_s,
+                lag_s=rules.replica_lag_s,
+                windowed=rules.windowed,
+            )
+            return discrepancies(piece, answer, stored, fills=rules.fills)
+
+        return await self._persistently(stream, look)
+
+    async def _persistently(self, stream: Stream, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Return what `attempt` does, repeated after a growing wait as long as time may cure what is wrong with it."""
+        tries = 0
+        self._deps.backoff.reset()
+        while True:
+            try:
+                return await attempt()
+            except InvalidSymbol as error:
+                self._deps.interest.park(stream, str(error))
+                raise
+            except (TransientError, RemoteProtocolError) as error:
+                self._deps.on_trouble(RestTrouble(stream, error))
+                tries += 1
+                if tries == _TRIES:
+                    raise
+                await trio.sleep(self._deps.backoff.failed())
+
+    async def _hand_in(
+        self,
+        stream: Stream,
+        revisions: Sequence[Candle] = (),
+        history: Sequence[Candle] = (),
+        renew_ms: int | None = None,
+    ) -> int:
+        """Have it delivered and stored; return how many of the `revisions` were news."""
+        receipt = Receipt()
+        await self._deps.sequencer.put(Compared(stream, receipt, tuple(revisions), tuple(history), renew_ms))
+        await receipt.done.wait()
+        if receipt.revisions is None:
+            raise TransientError("nobody watches it any more")
+        return receipt.revisions
+
+    async def _stored_gaps(self, stream: Stream) -> list[Gap]:
+        await self._deps.writer.flush()
+        return await self._deps.store.gaps(stream)
+
+    async def _oldest_ms(self, stream: Stream, gaps: Sequence[Gap]) -> int | None:
+        """Return when the oldest interval opens that a stream was told of; ``None`` if there is none."""
+        oldest = await self._deps.store.candles(stream, limit=1)
+        known = [candle.open_time_ms for candle in oldest] + [gap.first_open_ms for gap in gaps[:1]]
+        return min(known, default=None)
+
+    # -- what derives from longer history ---------------------------------------------------------------------------
+
+    async def _derive(self, errand: Errand, first_ms: int, oldest_ms: int) -> None:
+        """Store what derives from source candles that open in [`first_ms`, `oldest_ms`) and was never told.
+
+        What was told and contains some of them is left to the aggregator.
+        """
+        source, deps = errand.stream, self._deps
+        if errand.derived_since_ms is None:
+            errand.derived_since_ms = await self._persistently(source, partial(self._derived_since_ms, source))
+        since_ms = errand.derived_since_ms
+        if not since_ms:
+            return
+        derivation = Derivation(source, cascade(source.timeframe, tuple(each.timeframe for each in since_ms)), 1)
+        at_ms, until_ms = first_ms, max(since_ms.values())
+        while at_ms < until_ms:
+            read = partial(deps.store.candles, source, at_ms, until_ms - 1, _ROWS_AT_ONCE)
+            rows = await self._persistently(source, read)
+            if not rows:
+                break
+            derived = [
+                event
+                for row in rows
+                if row.closed
+                for stream, event in derivation.on_candle(row)
+                if isinstance(event, Candle) and first_ms <= event.open_time_ms < since_ms[stream]
+            ]
+            await self._hand_in(source, history=derived)
+            at_ms = rows[-1].next_open_time_ms
+        await self._hand_in(source, renew_ms=source.timeframe.previous_open(oldest_ms))
+
+    async def _derived_since_ms(self, source: Stream) -> dict[Stream, int]:
+        """Return when the oldest stored interval opens of each stream that is made from `source`."""
+        since_ms = {}
+        for stream in self._deps.interest.derived(source.venue).get(source, ()):
+            oldest_ms = await self._oldest_ms(stream, await self._stored_gaps(stream))
+            if oldest_ms is not None:
+                since_ms[stream] = oldest_ms
+        return since_ms

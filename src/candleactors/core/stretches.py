@@ -1,0 +1,74 @@
+"""Stretches: what of one stream is to be compared with its venue, cut into pieces of one request each.
+
+The newest come first: what is compared is what users look at, and history that is made longer grows backwards, so that
+what is stored has no hole whenever the work is interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import frozen
+
+from candleactors.model import Gap, Timeframe
+
+
+@frozen
+class Stretch:
+    """The intervals that open in [`start_ms`, `until_ms`), both of them open times."""
+
+    start_ms: int
+    until_ms: int
+
+
+def pieces(timeframe: Timeframe, first_ms: int, until_ms: int, most: int) -> Iterator[Stretch]:
+    """Yield the intervals that open in [`first_ms`, `until_ms`) in pieces of at most `most`, the newest first.
+
+    `until_ms` is an open time and gives the phase; `first_ms` is any instant.
+    """
+    while until_ms > first_ms:
+        start_ms = timeframe.advance(until_ms, -most)
+        if start_ms < first_ms:
+            start_ms = next((at for at in timeframe.opens(start_ms, until_ms) if at >= first_ms), until_ms)
+        if start_ms < until_ms:
+            yield Stretch(start_ms, until_ms)
+        until_ms = min(start_ms, timeframe.previous_open(until_ms))
+
+
+def around(timeframe: Timeframe, gaps: Iterable[Gap], until_ms: int, most: int) -> Iterator[Stretch]:
+    """Yield pieces that cover what of `gaps`, which ascend, opens before `until_ms`; several gaps share a piece."""
+    first_ms = last_ms = until_ms
+    for gap in reversed(list(gaps)):
+        if gap.first_open_ms >= until_ms:
+            continue
+        end_ms = min(timeframe.next_open(gap.last_open_ms), until_ms)
+        if first_ms < last_ms and timeframe.count_between(gap.first_open_ms, last_ms) > most:
+            yield from pieces(timeframe, first_ms, last_ms, most)
+            first_ms = last_ms
+        if first_ms == last_ms:
+            last_ms = end_ms
+        first_ms = gap.first_open_ms
+    yield from pieces(timeframe, first_ms, last_ms, most)
+
+
+def plan(
+    timeframe: Timeframe,
+    start_ms: int | None,
+    until_ms: int,
+    *,
+    recent: int,
+    gaps: Iterable[Gap],
+    most: int,
+    resume_ms: int | None = None,
+) -> Iterator[Stretch]:
+    """Yield what is to be compared before `until_ms`, an open time, in pieces of at most `most` intervals.
+
+    That is everything from `start_ms` on; without it, the last `recent` intervals, and older `gaps`, which ascend. With
+    `resume_ms` what opens from there on was compared before.
+    """
+    first_ms = timeframe.advance(until_ms, -recent) if start_ms is None else start_ms
+    if resume_ms is not None:
+        until_ms = min(until_ms, resume_ms)
+    yield from pieces(timeframe, first_ms, until_ms, most)
+    if start_ms is None:
+        yield from around(timeframe, gaps, min(first_ms, until_ms), most)
