@@ -16,7 +16,7 @@ import trio
 from attrs import asdict
 
 from candleactors.errors import ConfigError, FeedClosed
-from candleactors.feed import Feed, open_feed
+from candleactors.feed import Feed, Service, open_feed
 from candleactors.settings import Settings
 from candleactors.symbols import check_symbols
 from candleactors.transport.network import Network, TcpNetwork
@@ -46,11 +46,21 @@ async def run_daemon(settings: Settings, *, network: Network | None = None) -> N
             nursery.start_soon(obey)
             with running:
                 checked = await check_symbols(settings, used_network)
-                async with open_feed(checked, network=used_network) as feed:
+                services = _services(checked)
+                async with open_feed(checked, services=services, network=used_network) as feed:
                     log.info("feed runs", pid=os.getpid(), store=str(settings.store.path))
                     await serve_status(feed, settings.socket_path)
             nursery.cancel_scope.cancel()
     log.info("feed stopped")
+
+
+def _services(settings: Settings) -> list[Service]:
+    if not settings.web.enabled:
+        return []
+    # Late: its libraries take as long to import as all the rest.
+    from candleactors.web.server import WebServer
+
+    return [WebServer(settings.web)]
 
 
 async def serve_status(feed: Feed, path: Path) -> None:

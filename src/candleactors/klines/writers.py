@@ -16,10 +16,11 @@ from candleactors.model import Candle
 from candleactors.records import FIELDS, candle_record
 
 
-def write_csv(candles: Iterable[Candle], out: TextIO) -> int:
+def write_csv(candles: Iterable[Candle], out: TextIO, *, header: bool = True) -> int:
     """Write a header and a row for each candle, which `candleactors.read_klines` reads back; return how many."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
+    if header:
+        writer.writerow(FIELDS)
     count = 0
     for candle in candles:
         values = candle_record(candle).values()

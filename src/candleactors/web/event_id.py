@@ -1,0 +1,144 @@
+"""Event ids: where a reader of live candles stands, as the text that comes back as ``Last-Event-ID``.
+
+The server keeps nothing of a reader that has gone, so its id says everything: a `Cursor` over the streams of its
+connection, which are numbered in alphabetical order. Seven fields, parted by ``~``::
+
+    1 ~ digest of the streams ~ life ~ news ~ taken_ms ~ positions ~ again ~ revised
+
+Numbers are hexadecimal. `positions` and `again` have a number for each stream, parted by dots: empty where there is
+none, ``_`` where it is the same as the one before. `revised` has pairs of a stream's number and an open time.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from attrs import evolve
+
+from candleactors.model import Cursor, Stream
+
+_VERSION: Final = "1"
+_MOST_REVISED: Final = 64
+"""A reader who owes more keeps its earlier id: the feed then tells it what was revised since."""
+_LATEST_MS: Final = 1 << 48
+_FIELD: Final = re.compile(r"[0-9a-f]{0,16}")
+
+
+class EventIds:
+    """Gives the ids of one reader's events, in the order in which they are sent.
+
+    `streams` are those of the connection, in the venues' own spelling. Synchronous.
+    """
+
+    def __init__(self, streams: Iterable[Stream], cursor: Cursor) -> None:
+        self._streams = in_order(streams)
+        self._numbers = {stream: number for number, stream in enumerate(self._streams)}
+        self._positions: list[int | None] = [None] * len(self._streams)
+        self._head = self._tail = ""
+        self.rebase(cursor)
+
+    def rebase(self, cursor: Cursor) -> None:
+        """Take notice that everything up to `cursor` was sent."""
+        if len(cursor.revised) > _MOST_REVISED and self._head:
+            return
+        self._positions = [cursor.after.get(stream) for stream in self._streams]
+        numbers = (cursor.life, cursor.news, cursor.taken_ms)
+        self._head = "~".join([_VERSION, _digest(self._streams), *(f"{number:x}" for number in numbers)])
+        again = _list([cursor.again.get(stream) for stream in self._streams]) if cursor.again else ""
+        revised = [
+            f"{self._numbers[stream]:x}.{open_ms:x}"
+            for stream, open_ms in cursor.revised[:_MOST_REVISED]
+            if stream in self._numbers
+        ]
+        self._tail = f"{again}~{'.'.join(revised)}"
+
+    def text(self) -> str:
+        """Return the id of where the reader stands."""
+        return f"{self._head}~{_list(self._positions)}~{self._tail}"
+
+    def advance(self, stream: Stream, open_ms: int) -> str:
+        """Return the id of an event after which the reader stands at `open_ms` in `stream`."""
+        self._positions[self._numbers[stream]] = open_ms
+        return self.text()
+
+
+def parse(text: str, streams: Iterable[Stream]) -> Cursor:
+    """Return the cursor that an id says; raises `ValueError` where it is none, or one of other streams."""
+    ordered = in_order(streams)
+    fields = text.split("~")
+    if len(text) > 16_384 or len(fields) != 8 or fields[0] != _VERSION:
+        raise ValueError("this is not an event id")
+    if fields[1] != _digest(ordered):
+        raise ValueError("this event id was given for other streams")
+    life, news, taken_ms = (_number(field) for field in fields[2:5])
+    revised = fields[7].split(".") if fields[7] else []
+    if len(revised) % 2 or len(revised) > 2 * _MOST_REVISED:
+        raise ValueError("this is not an event id")
+    pairs = [(_number(number), _number(ms)) for number, ms in zip(revised[::2], revised[1::2], strict=True)]
+    if any(number >= len(ordered) for number, _ in pairs):
+        raise ValueError("this is not an event id")
+    known = _unlist(fields[5], ordered)
+    return Cursor(
+        after={stream: stream.timeframe.floor(known.get(stream, _nothing_yet(stream, taken_ms))) for stream in ordered},
+        revised=tuple((ordered[number], ms) for number, ms in pairs),
+        life=life,
+        news=news,
+        taken_ms=taken_ms,
+        again=_unlist(fields[6], ordered) if fields[6] else {},
+    )
+
+
+def since(cursor: Cursor, streams: Iterable[Stream], start_ms: int) -> Cursor:
+    """Return `cursor`, one of now, put back to before the first candle of each stream that opens from `start_ms` on."""
+    after = {}
+    for stream in streams:
+        open_ms = stream.timeframe.floor(start_ms)
+        after[stream] = open_ms if open_ms < start_ms else stream.timeframe.previous_open(open_ms)
+    return evolve(cursor, after=after)
+
+
+def in_order(streams: Iterable[Stream]) -> tuple[Stream, ...]:
+    """Return `streams`, each once, as ids number them."""
+    return tuple(sorted(dict.fromkeys(streams), key=str))
+
+
+def _nothing_yet(stream: Stream, taken_ms: int) -> int:
+    """Return the position of a reader that was there at `taken_ms` and had been given no candle by then."""
+    previous = stream.timeframe.previous_open
+    return previous(previous(stream.timeframe.floor(taken_ms)))
+
+
+def _digest(streams: Sequence[Stream]) -> str:
+    return f"{zlib.crc32(chr(10).join(map(str, streams)).encode()):x}"
+
+
+def _list(numbers: Iterable[int | None]) -> str:
+    parts: list[str] = []
+    before: int | None = -1
+    for number in numbers:
+        parts.append("_" if number == before else "" if number is None else f"{number:x}")
+        before = number
+    return ".".join(parts)
+
+
+def _unlist(text: str, streams: Sequence[Stream]) -> Mapping[Stream, int]:
+    parts = text.split(".")
+    if len(parts) != len(streams):
+        raise ValueError("this is not an event id")
+    numbers: dict[Stream, int] = {}
+    before: int | None = None
+    for stream, part in zip(streams, parts, strict=True):
+        if part != "_":
+            before = _number(part) if part else None
+        if before is not None:
+            numbers[stream] = before
+    return numbers
+
+
+def _number(text: str) -> int:
+    if not text or not _FIELD.fullmatch(text) or (number := int(text, 16)) > _LATEST_MS:
+        raise ValueError("this is not an event id")
+    return number
