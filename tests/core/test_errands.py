@@ -13,6 +13,13 @@ STREAMS = tuple(Stream("binance-spot", symbol, Timeframe("1m")) for symbol in ("
 STARTS = st.one_of(st.none(), st.integers(0, 5))
 
 
+def begin(errands: Errands, begun: list[Errand]) -> None:
+    """Let it be the next one's turn, if it is nobody's."""
+    if errands.current is None and errands.waiting:
+        begun.append(errands.waiting[0])
+        errands.begin(errands.waiting[0])
+
+
 @given(st.lists(st.one_of(st.tuples(st.sampled_from(STREAMS), STARTS), st.sampled_from(["begin", "end", "fail"]))))
 def test_whatever_was_asked_for_is_done_once(steps: list[tuple[Stream, int | None] | str]) -> None:
     errands = Errands()
@@ -21,22 +28,20 @@ def test_whatever_was_asked_for_is_done_once(steps: list[tuple[Stream, int | Non
     for step in steps:
         if isinstance(step, tuple):
             asked.append((errands.ask(*step), *step))
-        elif step == "begin" and errands.current is None and errands.waiting:
-            errands.begin(errands.waiting[0])
-            begun.append(errands.waiting[0] if errands.current is None else errands.current)
-        elif step != "begin" and errands.current is not None:
+        elif step == "begin":
+            begin(errands, begun)
+        elif errands.current is not None:
             errands.end(errands.current, 1, "no" if step == "fail" else None)
         assert len(errands.waiting) <= 2 * len(STREAMS), "one from some time on, and one for what is recent"
         for errand in errands.waiting:
             others = [each for each in errands.waiting if each.stream == errand.stream]
             assert len([each for each in others if each.start_ms is None]) <= 1
-    while errands.waiting or errands.current:
-        if errands.current is None:
-            errands.begin(errands.waiting[0])
-            assert errands.current is not None
-            begun.append(errands.current)
-        errands.begin(errands.current)
-        errands.end(errands.current, 2)
+    begin(errands, begun)
+    while (current := errands.current) is not None:
+        errands.begin(current)  # again, by another life of whoever does it
+        errands.end(current, 2)
+        begin(errands, begun)
+    assert errands.waiting == ()
     assert len(set(begun)) == len(begun), "each has its turn once"
     for errand, stream, start_ms in asked:
         assert errand.covers(stream, start_ms)

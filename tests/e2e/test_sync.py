@@ -16,6 +16,7 @@ from test_every_venue import market, spelled
 from test_restarts_and_stores import bad_store
 
 from candleactors import resample
+from candleactors.actors.aggregator import Aggregator
 from candleactors.actors.sequencer import Sequencer
 from candleactors.actors.sync import Sync
 from candleactors.core.passed_over import PassedOver
@@ -316,18 +317,26 @@ async def test_a_store_that_cannot_be_read(autojump_clock: object, tmp_path: Pat
         await store.aclose()
 
 
-@pytest.mark.parametrize("owner", [Sync, Sequencer])
+@pytest.mark.parametrize(
+    ("owner", "method", "call"),
+    [
+        *((Sync, method, call) for method, call in (("_look", 0), ("_look", 1), ("_derive", 0))),
+        *((Sync, "_hand_in", call) for call in (0, 1, 3, 5)),
+        *((Sequencer, "_on_compared", call) for call in (0, 1, 2, 3, 5)),
+        *((Aggregator, "_renew", call) for call in (0,)),
+    ],
+)
 async def test_a_crash_in_the_middle(
-    owner: type, autojump_clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner: type, method: str, call: int, autojump_clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next life of the actor goes on where this one stood."""
-    saboteur = Saboteur(monkeypatch, owner, "_look" if owner is Sync else "_on_compared", late=True)
+    saboteur = Saboteur(monkeypatch, owner, method, late=True)
     async with life(tmp_path, SPOT, (M7,)) as (world, stream):
         async with world.feed() as feed:
             reader = judge(world, feed)
             rows = await begun(feed, stream)
             await trio.sleep(60)
-            saboteur.arm(1 if owner is Sync else 2)
+            saboteur.arm(call)
             done = await ended(feed, feed.sync(start_ms=rows[0].open_time_ms - 1_500 * MINUTE_MS))
             assert saboteur.struck == 1
             assert (done.state, done.errors) == (SyncState.DONE, ())

@@ -43,7 +43,7 @@ _LOOK_AGAIN_S = 1.0  # while streams are waited for
 _MOST_ROWS = 1_000
 _ROWS_AT_ONCE = 250  # to derive from before others have their turn
 _BEFORE = 1_440  # intervals, of which those without trades have no row
-_MOST_EMPTY = 10  # pieces in a row, before everything stored: the symbol was not listed yet
+_MOST_EMPTY = 20  # pieces in a row, before everything stored: the symbol was not listed yet
 
 
 @frozen
@@ -73,7 +73,8 @@ class Sync:
     on where its earlier life stood, twice at most.
     """
 
-    def __init__(self, deps: SyncDeps) -> None:
+    def __init__(self, venue: str, deps: SyncDeps) -> None:
+        self._venue = venue
         self._deps = deps
         self._errands = Errands()
         self._asked = trio.Event()
@@ -118,9 +119,9 @@ class Sync:
         """
         while True:
             self._asked = trio.Event()
-            errands = self._errands
+            errands, wanted = self._errands, self._wanted()
             for errand in (errands.current,) if errands.current is not None else errands.waiting:
-                obstacle = self._obstacle(errand.stream)
+                obstacle = self._obstacle(errand.stream, wanted)
                 if obstacle is None and self._has_begun(errand.stream):
                     self._waited_for.pop(errand, None)
                     errands.begin(errand)
@@ -139,12 +140,15 @@ class Sync:
         clock_known = deps.venue_clock.now_ms(deps.clock.monotonic_s()) is not None
         return clock_known and deps.expected_ms(stream) is not None
 
-    def _obstacle(self, stream: Stream) -> str | None:
+    def _wanted(self) -> frozenset[Stream]:
+        return frozenset(self._deps.interest.desired(self._venue))
+
+    def _obstacle(self, stream: Stream, wanted: frozenset[Stream]) -> str | None:
         """Return why nobody can compare the stream, if so."""
         reason = self._deps.interest.parked.get(stream)
         if reason is not None:
             return f"parked: {reason}"
-        return None if stream in self._deps.interest.desired(stream.venue) else "nobody watches it"
+        return None if stream in wanted else "nobody watches it"
 
     def _end(self, errand: Errand, error: str | None = None) -> None:
         self._waited_for.pop(errand, None)
@@ -163,7 +167,7 @@ class Sync:
             errand.oldest_ms = await self._persistently(stream, partial(self._oldest_ms, stream, gaps))
         empty = 0
         for piece in self._pieces(errand, until_ms, gaps):
-            if (obstacle := self._obstacle(stream)) is not None:
+            if (obstacle := self._obstacle(stream, self._wanted())) is not None:
                 raise TransientError(obstacle)
             found = await self._look(stream, piece)
             errand.candles += found.compared

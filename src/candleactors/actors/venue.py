@@ -149,6 +149,7 @@ class Venue:
             on_trouble=self._note_trouble,
         )
         self.sync = Sync(
+            self.name,
             SyncDeps(
                 rest=self.rest,
                 store=parts.store,
@@ -161,7 +162,7 @@ class Venue:
                 expected_ms=self.sequencer.expected_ms,
                 backoff=Backoff(settings.backoff, parts.rng.random),
                 on_trouble=self._note_trouble,
-            )
+            ),
         )
         self.directory = Directory(
             self.name,
