@@ -1,15 +1,9 @@
 /** Draws candles, volume, gaps and marks. Numbers are made of the texts only here, for drawing. */
 
-import {
-  CandlestickSeries,
-  CrosshairMode,
-  HistogramSeries,
-  createChart,
-  createSeriesMarkers,
-} from "./vendor/lightweight-charts.js";
+import { CandlestickSeries, CrosshairMode, HistogramSeries, createChart } from "./vendor/lightweight-charts.js";
 import { Candles } from "./candles.js";
 import { decimals } from "./format.js";
-import { GapBands } from "./gapbands.js";
+import { Overlay } from "./overlay.js";
 import { colour, onTheme } from "./theme.js";
 
 /** @typedef {import("./types.js").Candle} Candle */
@@ -45,8 +39,7 @@ export class CandleChart {
     );
     this.#chart.panes()[0].setStretchFactor(4);
     this.#chart.panes()[1].setStretchFactor(1);
-    this.#markers = createSeriesMarkers(this.#bars, []);
-    this.#bars.attachPrimitive(/** @type {any} */ (this.#bands));
+    this.#bars.attachPrimitive(this.#overlay);
     this.#chart.subscribeCrosshairMove(({ time }) => told.pointed(time === undefined ? null : Number(time) * 1000));
     this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       if (range && range.from < AHEAD && this.#candles.all.length) told.older();
@@ -63,8 +56,7 @@ export class CandleChart {
   #chart;
   #bars;
   #volume;
-  #markers;
-  #bands = new GapBands();
+  #overlay = new Overlay();
   /** @type {"nothing" | "end" | "all"} */
   #change = "nothing";
   #drawnMs = 0;
@@ -140,7 +132,6 @@ export class CandleChart {
     const inOrder = [...bars.keys()].sort((one, other) => one - other);
     this.#bars.setData(inOrder.map((ms) => bars.get(ms)));
     this.#volume.setData(inOrder.map((ms) => columns.get(ms)));
-    this.#bands.show(gaps);
   }
 
   /** Returns the gaps between candles. */
@@ -153,23 +144,24 @@ export class CandleChart {
   #mark() {
     const { all } = this.#candles;
     const fetched = this.#candles.fetchedLater();
-    const told = { gaps: this.#gaps().length, revised: 0, fetched: fetched.size, incomplete: 0 };
-    /** @type {import("./vendor/lightweight-charts.js").SeriesMarker<any>[]} */
-    const markers = [];
+    const gaps = this.#gaps();
+    const told = { gaps: gaps.length, revised: 0, fetched: fetched.size, incomplete: 0 };
+    /** @type {import("./overlay.js").Mark[]} */
+    const marks = [];
     for (const candle of all) {
-      const time = /** @type {any} */ (candle.open_time_ms / 1000);
+      const openMs = candle.open_time_ms;
       if (candle.closed && !candle.complete) {
         told.incomplete += 1;
-        markers.push({ time, position: "belowBar", shape: "arrowUp", color: this.#colours.incomplete, size: 0.7 });
+        marks.push({ openMs, kind: "incomplete", price: Number(candle.low) });
       }
       if (candle.revision > 0) {
         told.revised += 1;
-        markers.push({ time, position: "aboveBar", shape: "circle", color: this.#colours.revised, size: 0.6 });
+        marks.push({ openMs, kind: "revised", price: Number(candle.high) });
       } else if (fetched.has(candle)) {
-        markers.push({ time, position: "aboveBar", shape: "square", color: this.#colours.fetched, size: 0.5 });
+        marks.push({ openMs, kind: "fetched", price: Number(candle.high) });
       }
     }
-    this.#markers.setMarkers(markers);
+    this.#overlay.show(gaps, marks);
     this.#told.marked(told);
   }
 
@@ -200,7 +192,7 @@ export class CandleChart {
       wickUpColor: this.#colours.up,
       wickDownColor: this.#colours.down,
     });
-    this.#bands.paint(this.#colours.gap, this.#colours.incomplete);
+    this.#overlay.paint(this.#colours);
   }
 }
 

@@ -36,7 +36,7 @@ class Row {
     this.price = make("td", { class: "number" });
     this.change = make("td", { class: "number" });
     this.dot = make("i", { class: "dot" });
-    this.link = make("a", {}, make("b", {}, symbol), " ", make("small", {}, venue));
+    this.link = make("a", {}, symbol);
     this.drop = make("button", { type: "button", class: "drop", "aria-label": `Stop watching ${symbol}` }, "×");
     this.element = make(
       "tr", {}, make("td", {}, this.dot), make("td", {}, this.link), this.price, this.change, make("td", {}, this.drop),
@@ -97,6 +97,8 @@ export class MarketWatch {
   #look;
   /** @type {Map<string, Row>} */
   #rows = new Map();
+  /** @type {Map<string, HTMLElement>} */
+  #groups = new Map();
   /** @type {EventSource | null} */
   #source = null;
   #following = "";
@@ -113,6 +115,8 @@ export class MarketWatch {
     }
     for (const row of this.#rows.values()) row.streams = [];
     const lasting = streams.filter((one) => one.owners.some((owner) => !owner.startsWith("sse:")));
+    /** @type {Row[]} */
+    const fresh = [];
     let left = 0;
     for (const status of lasting) {
       const key = `${status.venue}:${status.symbol}`;
@@ -121,7 +125,9 @@ export class MarketWatch {
           left += 1;
           continue;
         }
-        this.#rows.set(key, this.#row(status));
+        const row = this.#row(status);
+        fresh.push(row);
+        this.#rows.set(key, row);
       }
       this.#rows.get(key)?.streams.push(status);
     }
@@ -130,7 +136,13 @@ export class MarketWatch {
       row.element.remove();
       this.#rows.delete(key);
     }
+    for (const [venue, group] of this.#groups) {
+      if (group.childElementCount > 1) continue;
+      group.remove();
+      this.#groups.delete(venue);
+    }
     for (const row of this.#rows.values()) row.update();
+    for (const row of fresh) this.#queue.add(() => this.#base(row));
     find("#watch-empty", HTMLElement).hidden = this.#rows.size > 0;
     find("#watch-left", HTMLElement).hidden = !left;
     find("#symbols", HTMLElement).replaceChildren(
@@ -150,9 +162,23 @@ export class MarketWatch {
     });
     row.link.href = `?${new URLSearchParams(stream())}`;
     row.drop.addEventListener("click", () => this.#drop(row));
-    find("#watch tbody", HTMLElement).append(row.element);
-    this.#queue.add(() => this.#base(row));
+    this.#group(row.venue).append(row.element);
     return row;
+  }
+
+  /**
+   * Returns the part of the table that has a venue's symbols.
+   *
+   * @param {string} venue
+   */
+  #group(venue) {
+    let group = this.#groups.get(venue);
+    if (!group) {
+      group = make("tbody", {}, make("tr", {}, make("th", { colspan: "5", scope: "rowgroup" }, venue)));
+      this.#groups.set(venue, group);
+      find("#watch", HTMLTableElement).append(group);
+    }
+    return group;
   }
 
   /**
@@ -163,10 +189,15 @@ export class MarketWatch {
   async #base(row) {
     const { venue, symbol } = row;
     const start = Date.now() - DAY_MS;
-    const page = await get("api/candles", { venue, symbol, timeframe: "1h", start, limit: 30 });
-    row.base = page.candles[0] ?? null;
-    const newest = page.candles.at(-1);
-    if (newest && !row.last) row.take(newest.close);
+    const [day, newest] = await Promise.all([
+      get("api/candles", { venue, symbol, timeframe: "1h", start, limit: 30 }),
+      get("api/candles", { venue, symbol, timeframe: row.followed.timeframe, limit: 1 }),
+    ]);
+    const [first] = day.candles;
+    const [last] = newest.candles;
+    row.base = first ?? null;
+    for (const { open, close } of day.candles) row.decimals = Math.max(row.decimals, decimals(open), decimals(close));
+    if (last && !row.last) row.take(last.close);
     row.update();
   }
 
