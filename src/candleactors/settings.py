@@ -204,6 +204,8 @@ class WebSettings:
     """Origins whose pages may use the API, as ``https://host[:port]``."""
     frame_ancestors: tuple[str, ...] = field(default=(), validator=each(origin("https", "http")))
     """Origins whose pages may embed the chart."""
+    max_connections: int = field(default=2_000, validator=at_least(1))
+    """TCP connections at a time; further ones are closed at once."""
     max_clients: int = field(default=1_000, validator=at_least(1))
     """Readers of live candles at a time."""
     max_streams_per_client: int = field(default=200, validator=at_least(1))

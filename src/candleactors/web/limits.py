@@ -11,7 +11,9 @@ from candleactors.web.asgi import App, Message, Receive, Scope, Send
 from candleactors.web.errors import ApiError
 
 MAX_QUERY_BYTES: Final = 12 * 1024
-"""Room for hundreds of streams. The server itself ends requests whose headers are longer than 16 KiB."""
+"""Room for hundreds of streams."""
+MAX_HEADER_BYTES: Final = 16 * 1024
+"""As many as the server reads of a head that comes in pieces."""
 
 
 class Limits:
@@ -22,13 +24,15 @@ class Limits:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; answers 408, 413 or 414 where it is too slow or too large."""
+        """Serve one request; answers 408, 413, 414 or 431 where it is too slow or too large."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
             if len(scope["query_string"]) > MAX_QUERY_BYTES:
                 raise ApiError(414, "too_large", f"a query has at most {MAX_QUERY_BYTES} bytes")
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+                raise ApiError(431, "too_large", f"headers have at most {MAX_HEADER_BYTES} bytes")
             body = await self._body(scope, receive)
         except ApiError as error:
             error.headers["connection"] = "close"  # what is left of the body is not wanted

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import socket
+from functools import partial
 from typing import Any, Final
 
 import structlog
 import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio import serve
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import wrap_app
 
 from candleactors.actors.child import ChildContext
 from candleactors.errors import ConfigError
 from candleactors.feed import Feed
 from candleactors.settings import WebSettings
 from candleactors.web.app import make_app
+from candleactors.web.connections import Connections
 from candleactors.web.live import LiveReaders
 
 _GRACE_S: Final = 1.0
@@ -42,17 +47,20 @@ class WebServer:
     async def run(self, feed: Feed, context: ChildContext) -> None:
         """Serve until asked to stop; raises `ConfigError` where the address cannot be listened on."""
         readers = LiveReaders(feed, self._settings)
+        connections = Connections(self._settings.max_connections, self._settings.send_timeout_s)
+        worker = WorkerContext(None)
         app: Any = make_app(feed, readers, self._settings)
-        config = _config(self._settings, self._listen())
-
-        async def stop() -> None:
-            await context.stopping.wait()
-            readers.stopping.set()
-
-        async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: serve(app, config, shutdown_trigger=stop, task_status=task_status))
+        serve = partial(_serve, wrap_app(app, 0, "asgi"), _config(self._settings), worker, connections)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._listen()))
+        async with trio.open_nursery() as serving, trio.open_nursery() as accepting:
+            accepting.start_soon(partial(trio.serve_listeners, serve, [listener], handler_nursery=serving))
             structlog.get_logger("candleactors").info("web server listens", about="web", address=self.address)
             context.started()
+            await context.stopping.wait()
+            accepting.cancel_scope.cancel()
+            readers.stopping.set()
+            await worker.terminated.set()
+            serving.start_soon(_end, serving.cancel_scope, connections)
 
     def _listen(self) -> socket.socket:
         """Return a listening socket, on the same port as in an earlier life."""
@@ -64,13 +72,9 @@ class WebServer:
             raise ConfigError(f"{host} cannot be listened on: {error.strerror}", key="web.host") from None
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            # All of this is inherited by the connections.
+            # These are inherited by the connections.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                # Hypercorn shields its sends: without this, a client that stops reading would outlive even the server.
-                milliseconds = round(self._settings.send_timeout_s * 1000)
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
             listener.setblocking(False)
             listener.bind(place)
             listener.listen(_BACKLOG)
@@ -83,23 +87,32 @@ class WebServer:
         return listener
 
 
-class _Config(Config):
-    """Hypercorn's configuration, with a socket made here."""
+async def _serve(
+    app: Any, config: Config, worker: WorkerContext, connections: Connections, stream: trio.SocketStream
+) -> None:
+    """Serve one connection."""
+    guarded = connections.take(stream)
+    if guarded is None:
+        await stream.aclose()
+        return
+    try:
+        # What `hypercorn.trio.serve` does for a connection; it takes no streams of others.
+        await TCPServer(app, config, worker, ConnectionState({}), guarded)  # type: ignore[arg-type]
+    finally:
+        connections.leave(guarded)
 
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__()
-        self._listener = listener
 
-    def create_sockets(self) -> Sockets:
-        """Return the listening socket."""
-        return Sockets([], [self._listener], [])
+async def _end(serving: trio.CancelScope, connections: Connections) -> None:
+    """Let requests under way finish for a while, then end what is left."""
+    with trio.move_on_after(_GRACE_S):
+        await connections.none_left()
+    connections.cut_off()
+    serving.cancel()
 
 
-def _config(settings: WebSettings, listener: socket.socket) -> Config:
-    config = _Config(listener)
+def _config(settings: WebSettings) -> Config:
+    config = Config()
     config.keep_alive_timeout = settings.request_timeout_s  # also for the headers of the first request
-    config.graceful_timeout = _GRACE_S
-    config.backlog = _BACKLOG
     config.include_server_header = False
     config.errorlog = logging.getLogger("hypercorn.error")
     config.loglevel = "WARNING"
