@@ -292,7 +292,8 @@ async def run_connection(shard: Shard, deps: ConnectionDeps, context: ChildConte
     except Exception as error:
         if isinstance(error, (TransientError, RemoteProtocolError)):
             shard.last_disconnect = str(error)
-        shard.reason = ended_by(error)
+        if not context.stopping.is_set():
+            shard.reason = ended_by(error)
         if opened is None:
             deps.traffic.failed(reason)
         elif shard.reason is Reason.BROKEN and trio.current_time() - opened.last_byte_s >= deps.health.idle_s:

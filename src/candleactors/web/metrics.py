@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TypeAlias
+from math import isinf
+from typing import TypeAlias, TypeVar
 
 from attrs import frozen
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from candleactors.actors.measures import Measures, VenueMeasures
 from candleactors.actors.status import VenueStatus
@@ -228,26 +228,27 @@ def _store(now: Measures) -> Iterator[Metric]:
     yield _histogram("store_write_seconds", text, (), {(): store.write_s})
 
 
-_Values: TypeAlias = Mapping[tuple[str, ...], float]
+_Labels = TypeVar("_Labels", bound=tuple[str, ...])
 
 
-def _gauge(name: str, text: str, labels: tuple[str, ...], values: _Values) -> Metric:
+def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[_Labels, float]) -> Metric:
     family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(key, float(value))
     return family
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...], values: _Values) -> Metric:
+def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[_Labels, float]) -> Metric:
     family = CounterMetricFamily(PREFIX + name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(key, float(value))
     return family
 
 
-def _histogram(name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], Histogram]) -> Metric:
+def _histogram(name: str, text: str, labels: tuple[str, ...], values: Mapping[_Labels, Histogram]) -> Metric:
     family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
     for key, histogram in values.items():
-        buckets = [(floatToGoString(bound), float(count)) for bound, count in histogram.cumulative()]
+        bounds = histogram.cumulative()
+        buckets = [("+Inf" if isinf(bound) else str(float(bound)), float(count)) for bound, count in bounds]
         family.add_metric(key, buckets, histogram.total)
     return family
