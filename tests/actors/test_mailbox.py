@@ -81,3 +81,21 @@ async def _later(act: object) -> None:
     await trio.sleep(1)
     assert callable(act)
     act()
+
+
+async def test_the_peak_is_what_waited_at_most_and_stays(autojump_clock: object) -> None:
+    mailbox: Mailbox[int] = Mailbox(3)
+    assert mailbox.peak == 0
+    for n in range(2):
+        assert mailbox.offer(n)
+    assert mailbox.peak == 2  # although nobody has read yet
+    await mailbox.drain()
+    assert mailbox.offer(0)
+    await mailbox.drain()
+    assert mailbox.peak == 2
+    async with trio.open_nursery() as nursery:
+        for n in range(5):
+            nursery.start_soon(mailbox.put, n)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(mailbox.take_all()) == 5
+    assert mailbox.peak == 5  # two stood in line

@@ -55,10 +55,11 @@ class CloseLatency:
 
     def on_fanned_out(self, deliveries: Iterable[Delivery]) -> None:
         """Count what was fanned out just now. Costs a look at each event, and a bisection for each end of interval."""
+        closing = [delivery for delivery in deliveries if delivery.events]
+        if not closing:
+            return
         now_s = self._clock.monotonic_s()
-        for delivery in deliveries:
-            if not delivery.events:
-                continue
+        for delivery in closing:
             latency = self._venues.get(delivery.events[0][0].venue)
             if latency is None or (venue_now_ms := latency.clock.now_ms(now_s)) is None:
                 continue

@@ -60,7 +60,8 @@ class Mailbox(Generic[T]):
             first = await self._receive.receive()
             messages = [first, *self.take_all()]
             # Nobody but the reader takes anything out, so it is now that most are waiting.
-            self._peak = max(self._peak, len(messages))
+            if len(messages) > self._peak:
+                self._peak = len(messages)
             return messages
         self._interrupted = False
         return []
@@ -72,7 +73,8 @@ class Mailbox(Generic[T]):
             while True:
                 messages.append(self._receive.receive_nowait())
         except trio.WouldBlock:
-            self._peak = max(self._peak, len(messages))
+            if len(messages) > self._peak:
+                self._peak = len(messages)
             return messages
 
     def interrupt(self) -> None:
