@@ -155,12 +155,15 @@ def test_rows_wait_while_the_store_takes_none_and_are_written_after(tmp_path: Pa
                 await trio.sleep(10)
             assert writer.pending == 10
             assert troubles[-1].error == writer.trouble == "disk full"
+            assert writer.failed == len(troubles) > 1
+            assert writer.write_s.count == 0
             with pytest.raises(StoreUnavailable, match="disk full"):
                 await writer.flush()
             store.broken = False
             await trio.sleep(120)
             assert writer.pending == 0
             assert troubles[-1] == StoreTrouble(error=None, pending=0, shed=0)
+            assert writer.write_s.count == store.writes == 1
             trouble: object = writer.trouble
             assert trouble is None
         assert await stored(path) == ([candle(n) for n in range(10)], [])

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from commands import Shell
 
+from candleactors.cli import render
+
 ANSWER = {
     "healthy": True,
     "uptime_s": 93784.5,
@@ -37,6 +39,8 @@ ANSWER = {
             "parked": {"NOPEUSDT": "unknown"},
             "repairing": 3,
             "clock_offset_ms": -12,
+            "latency": {"candles": 12, "p50_ms": 2.5, "p99_ms": None},
+            "bytes": 1_234_567,
         }
     ],
     "store": {"written": 10, "pending": 0},
@@ -84,6 +88,8 @@ def test_tables(candleactors: Shell, path: Path) -> None:
         "parked NOPEUSDT unknown",
         "repairing 3",
         "clock offset -12 ms",
+        "latency candles 12, p50 2.5 ms, p99 –",
+        "bytes 1.2 MB",
         "index connected streams capacity used uptime last message age sick last disconnect",
         "1 yes 4 0.8 % 1h 2m 0.2s binance-spot:ETHUSDT:1m –",
         "2 no – – – – – [red]1006[/red]",
@@ -91,6 +97,13 @@ def test_tables(candleactors: Shell, path: Path) -> None:
         "hub up 0",
     ):
         assert expected in lines
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2.5e9, "2.5 GB"), (7e15, "7000.0 TB")]
+)
+def test_sizes(count: float, shown: str) -> None:
+    assert render.size(count) == shown
 
 
 def test_json(candleactors: Shell, path: Path) -> None:

@@ -298,6 +298,23 @@ async def test_restarts_and_failures_are_told_by_actor(
         assert feed.status().restarts == {f"{SPOT}/sequencer": 1, f"{SPOT}/sources": 1}
 
 
+async def test_limits_of_rest_show(autojump_clock: object, tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world, world.feed() as feed:
+        scraper = Scraper(feed)
+        await scraper.sleep(20)
+        world.inject(FaultKind.REST_LIMIT, duration_s=5.0, delay_s=40.0)
+        world.inject(FaultKind.LOST_CLOSE, duration_s=5.0)
+        now = await scraper.sleep(10)
+        assert now.value("rest_failures_total", kind="rate_limited") >= 1
+        assert now.value("rest_failures_total") == now.value("rest_failures_total", kind="rate_limited")
+        assert 20 < now.value("rest_blocked_seconds") <= 40
+        assert now.value("rest_budget_waiting") > 0
+        now = await scraper.sleep(60)
+        assert now.value("rest_blocked_seconds") == now.value("rest_budget_waiting") == 0
+        assert now.value("rest_requests_total") == world.sim.counters.requests
+        assert now.value("rest_rows_total") > 100
+
+
 async def test_slow_readers_show_before_and_after_they_are_cut_off(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, subscriber=SubscriberSettings(max_pending=1_000)) as world, world.feed() as feed:
         reader = feed.candles()

@@ -21,6 +21,7 @@ _SPARE: Final = (
     "suspect",
     "retiring",
     "messages",
+    "bytes",
     "capacity",
     "last_disconnect",
     "last_failure",
@@ -47,8 +48,9 @@ def candles(rows: Iterable[Candle]) -> None:
 def status(answer: Mapping[str, Any]) -> None:
     """Print what a feed says about itself: lines, and a table for every list of objects.
 
-    Nothing here knows the names, so that a newer feed's answer is shown as well: those ending in ``_s``, ``_ms`` and
-    ``_pct`` are durations, lengths of time in milliseconds and shares. What does not fit a table is left to ``--json``.
+    Nothing here knows the names, so that a newer feed's answer is shown as well: those ending in ``_s``, ``_ms``,
+    ``_pct`` and ``bytes`` are durations, lengths of time in milliseconds, shares and sizes. What does not fit a table
+    is left to ``--json``.
     """
     _section("", answer)
 
@@ -89,6 +91,13 @@ def duration(seconds: float) -> str:
     units = ((whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "m"), (whole % 60, "s"))
     first = next(index for index, (count, _) in enumerate(units) if count)
     return " ".join(f"{count}{unit}" for count, unit in units[first : first + 2])
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in the largest unit of which there is one: ``999 B``, ``1.2 MB``."""
+    units = ("kB", "MB", "GB", "TB")
+    power = next((power for power in range(len(units)) if count < 1000 ** (power + 1)), len(units))
+    return f"{count / 1000**power:.1f} {units[power - 1]}" if power else f"{count:.0f} B"
 
 
 def _is_list_of_objects(value: Any) -> bool:
@@ -145,6 +154,8 @@ def _cell(name: str, value: Any) -> Text:
         shown = f"{value} ms"
     elif number and name.endswith("_s"):
         shown = duration(value)
+    elif number and name.endswith("bytes"):
+        shown = size(value)
     elif isinstance(value, dict):
         shown = ", ".join(f"{_title(key)} {_cell(key, inner)}" for key, inner in value.items())
     elif isinstance(value, list):
