@@ -117,5 +117,15 @@ export class Candles {
  */
 function supersedes(candle, known) {
   if (candle.closed !== known.closed) return candle.closed;
-  return !candle.closed || candle.revision > known.revision;
+  return !candle.closed || (candle.revision > known.revision && !isSame(candle, known));
+}
+
+/**
+ * Whether nothing but the revision differs: after a restart, the feed tells some candles again in case they were revised.
+ *
+ * @param {Candle} candle
+ * @param {Candle} known
+ */
+function isSame(candle, known) {
+  return JSON.stringify({ ...candle, revision: 0 }) === JSON.stringify({ ...known, revision: 0 });
 }
