@@ -29,8 +29,13 @@ def exposition(feed: Feed, accept: str | None = None) -> tuple[bytes, str]:
     Does not wait; takes some milliseconds, and some ten microseconds more for each subscribed stream. Raises
     `FeedClosed`.
     """
+    return encoded(feed.measures(), accept)
+
+
+def encoded(now: Measures, accept: str | None = None) -> tuple[bytes, str]:
+    """Return what `exposition` does of measures taken before. Touches no feed: for a thread where streams are many."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Moment(tuple(_families(feed.measures()))))
+    registry.register(_Moment(now))
     try:
         encode, content_type = choose_encoder(accept or "")
     except (TypeError, ValueError):  # it names a version that is none
@@ -41,14 +46,14 @@ def exposition(feed: Feed, accept: str | None = None) -> tuple[bytes, str]:
 class _Moment(Collector):
     """Metrics of one moment."""
 
-    def __init__(self, families: tuple[Metric, ...]) -> None:
-        self._families = families
+    def __init__(self, now: Measures) -> None:
+        self._now = now
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        return self._families
+        return _families(self._now)
 
 
 @frozen
