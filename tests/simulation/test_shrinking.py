@@ -100,9 +100,11 @@ def test_what_did_not_fail_is_not_shrunk() -> None:
 def test_a_swallowed_error_comes_down_to_the_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     write = ProcessStore.write
 
-    async def swallow(store: ProcessStore, candles: Sequence[Candle], gaps: Sequence[Gap]) -> None:
+    async def swallow(
+        store: ProcessStore, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None
+    ) -> None:
         with suppress(StoreUnavailable):
-            await write(store, candles, gaps)
+            await write(store, candles, gaps, repaired_ms=repaired_ms)
 
     monkeypatch.setattr(ProcessStore, "write", swallow)
     usual = draw(7, Scale(streams=1, faults_per_hour=0))
