@@ -43,6 +43,13 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """Ask the HTTP API everything that its description allows, and what it forbids."""
+    session.install(".[test]", "schemathesis>=4.30")
+    session.run("pytest", "-m", "api", "tests/api", *session.posargs)
+
+
+@nox.session
 def sim(session: nox.Session) -> None:
     """Simulate feeds in trouble: ``-- --seeds 1:9 --days 1``; arguments go to ``python -m candleactors.simulation``."""
     session.install(".")

@@ -107,8 +107,10 @@ def running_simulator() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().split() for _ in range(2)]
-        yield next(url.removeprefix("http://") for _, kind, url in lines if kind == "rest")
-        process.send_signal(signal.SIGINT)
+        try:
+            yield next(url.removeprefix("http://") for _, kind, url in lines if kind == "rest")
+        finally:
+            process.send_signal(signal.SIGINT)
 
 
 def free_port() -> int:

@@ -196,6 +196,7 @@ async def test_what_is_delivered_is_there_at_once(autojump_clock: object, tmp_pa
         ({"limit": "many"}, 400, "invalid_parameter", "limit"),
         ({"start": "yesterday"}, 400, "invalid_parameter", "start"),
         ({"end": "-1"}, 400, "invalid_parameter", "end"),
+        ({"timeframe": "99m@nowhere"}, 404, "not_found", "timeframe"),
         ({"start": "9" * 18}, 400, "invalid_parameter", "start"),
         ({"ends": "5"}, 400, "invalid_parameter", "ends"),
     ],

@@ -21,10 +21,10 @@ from candleactors.settings import WebSettings
 from candleactors.web import candles, gaps, pages, streams, sync, system
 from candleactors.web.access import Access
 from candleactors.web.asgi import App
+from candleactors.web.contract import Contract
 from candleactors.web.errors import ApiError, ErrorBody
 from candleactors.web.limits import Limits
 from candleactors.web.live import LiveReaders
-from candleactors.web.queries import Queries
 
 _AnyRequest: TypeAlias = Request[None, None, State]
 
@@ -42,7 +42,7 @@ _PAGES: Final = (pages.index, pages.chart, pages.docs, pages.page)
 
 def make_app(feed: Feed, readers: LiveReaders, settings: WebSettings) -> App:
     """Return the ASGI application that serves `feed`. It needs no lifespan."""
-    queries = Queries()
+    contract = Contract()
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         await litestar(scope, receive, send)
@@ -55,12 +55,12 @@ def make_app(feed: Feed, readers: LiveReaders, settings: WebSettings) -> App:
             "readers": Provide(lambda: readers, sync_to_thread=False),
             "session": Provide(lambda: access.session, sync_to_thread=False),
         },
-        before_request=queries.check,
+        before_request=contract.check,
         exception_handlers={Exception: _answer_error},
         openapi_config=_description(settings),
         logging_config=None,
     )
-    queries.learn(litestar)
+    contract.learn(litestar)
     return access
 
 

@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, TypeAlias
 
+from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter
 
 from candleactors.errors import ConfigError, UnknownVenue
 from candleactors.feed import Feed
 from candleactors.instants import instant_ms
 from candleactors.model import Stream, Timeframe
-from candleactors.web.errors import ApiError, invalid, unknown
+from candleactors.web.errors import invalid, unknown
 
-_LATEST_MS: Final = 1 << 48
+LATEST_MS: Final = 1 << 48
+
+
+_FRAME: Final = r"[1-9][0-9]{0,3}[smhdwM](@.+)?"
+_STREAM: Final = rf"[^:]+:.+:{_FRAME}"
+STREAM_PATTERN: Final = f"^{_STREAM}$"
+"""What is written like a stream. Whether there is such a one is another question, and its answer 404, not 400."""
 
 Venue: TypeAlias = Annotated[str, QueryParameter(description="Name of a venue of the feed, such as `binance-spot`.")]
 Symbol: TypeAlias = Annotated[
-    str, QueryParameter(description="In the venue's spelling, or in the unified one: `BTCUSDT`, `BTC/USDT`.")
+    str,
+    QueryParameter(min_length=1, description="In the venue's spelling, or in the unified one: `BTCUSDT`, `BTC/USDT`."),
 ]
 Frame: TypeAlias = Annotated[
-    str, QueryParameter(name="timeframe", description="`1m`, `7m`, `4h`, `1d`, `1w`, `1M`, or any other size.")
+    str,
+    QueryParameter(
+        name="timeframe",
+        description="`1m`, `7m`, `4h`, `1d`, `1w`, `1M`, or any other size.",
+        schema_extra={"pattern": f"^{_FRAME}$"},
+    ),
+]
+Streams: TypeAlias = Annotated[
+    list[str],
+    QueryParameter(
+        description="`venue:symbol:timeframe`; may be repeated.",
+        schema_extra={"items": Schema(type=OpenAPIType.STRING, pattern=STREAM_PATTERN)},
+    ),
 ]
 Instant: TypeAlias = Annotated[
-    str | None, QueryParameter(description="Epoch milliseconds, or ISO 8601 (UTC unless it says otherwise).")
+    str | None,
+    QueryParameter(
+        description="Epoch milliseconds, or ISO 8601 (UTC unless it says otherwise).",
+        schema_extra={
+            "one_of": None,
+            "any_of": [
+                Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=LATEST_MS),
+                Schema(type=OpenAPIType.STRING, format="date-time"),
+                Schema(type=OpenAPIType.STRING, format="date"),
+            ],
+        },
+    ),
 ]
 
 
@@ -30,13 +62,16 @@ def as_instant_ms(name: str, text: str | None) -> int | None:
     """Return the milliseconds that the parameter `name` means; raises `ApiError`."""
     if text is None:
         return None
-    try:
-        at_ms = instant_ms(text)
-    except ValueError as error:
-        raise invalid(name, error) from None
-    if not 0 <= at_ms < _LATEST_MS:
-        raise invalid(name, "an instant from 1970 on, and not thousands of years ahead")
-    return at_ms
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(LATEST_MS)):
+        at_ms = int(text)
+    else:
+        try:
+            at_ms = instant_ms(text)
+        except ValueError as error:
+            raise invalid(name, error) from None
+    if at_ms > LATEST_MS:
+        raise invalid(name, "an instant thousands of years ahead")
+    return max(0, at_ms)  # there are no candles from before 1970
 
 
 async def one_stream(feed: Feed, venue: str, symbol: str, timeframe: str) -> Stream:
@@ -44,9 +79,7 @@ async def one_stream(feed: Feed, venue: str, symbol: str, timeframe: str) -> Str
     try:
         frame = Timeframe(timeframe)
     except ConfigError as error:
-        raise invalid("timeframe", error) from None
-    if not symbol or ":" in symbol[:1]:
-        raise invalid("symbol", "a symbol is needed")
+        raise (unknown if re.fullmatch(_FRAME, timeframe) else invalid)("timeframe", error) from None
     try:
         return await feed.spelled(Stream(venue, symbol, frame))
     except ConfigError as error:
@@ -60,13 +93,13 @@ async def some_streams(feed: Feed, texts: list[str], name: str) -> tuple[Stream,
         try:
             parsed.append(Stream.parse(text))
         except ConfigError as error:
-            raise invalid(name, error) from None
+            raise (unknown if re.fullmatch(_STREAM, text) else invalid)(name, error) from None
     spelled: dict[Stream, None] = {}
     for stream in parsed:
         try:
             spelled[await feed.spelled(stream)] = None
         except ConfigError as error:
-            raise ApiError(404, "not_found", str(error), parameter=name) from None
+            raise unknown(name, error) from None
     return tuple(spelled)
 
 

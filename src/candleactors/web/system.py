@@ -9,6 +9,7 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import SecurityRequirement
 from litestar.params import JSONBody
 
 from candleactors.actors.status import FeedStatus
@@ -20,6 +21,8 @@ from candleactors.web.values import Health, LoginRequest
 
 Session: TypeAlias = Callable[[str], str | None]
 _COOKIE_AGE_S: Final = 30 * 86_400
+_OPEN: Final[list[SecurityRequirement]] = [{}]
+"""Needs no token."""
 
 
 @get(
@@ -27,6 +30,7 @@ _COOKIE_AGE_S: Final = 30 * 86_400
     operation_id="healthz",
     summary="Is the process alive?",
     tags=["system"],
+    security=_OPEN,
     sync_to_thread=False,
     responses=ERRORS,
 )
@@ -40,6 +44,7 @@ def healthz() -> Health:
     operation_id="readyz",
     summary="Does the feed serve?",
     tags=["system"],
+    security=_OPEN,
     sync_to_thread=False,
     responses=ERRORS | {503: ResponseSpec(Health, description="It does not, and why.", generate_examples=False)},
 )

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
 from attrs import field, frozen
+from msgspec import Meta
 
 from candleactors.actors.stream_status import StreamStatus
 from candleactors.model import SyncStatus
+from candleactors.web.parameters import STREAM_PATTERN
+
+OWNER: Final = r"^(?!config$|sse:)[!-~]{1,64}$"
+"""Names of owners; the excluded ones' interest is declared otherwise, and does not end over HTTP."""
+
+LONGEST_INTEREST_S: Final = 1e9
 
 
 @frozen
@@ -112,10 +121,10 @@ class SyncList:
 class WatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Streams to watch, written `venue:symbol:timeframe`, on behalf of an owner."""
 
-    streams: list[str]
-    owner: str = "api"
-    priority: int = 0
-    expires_after_s: float | None = None
+    streams: Annotated[list[Annotated[str, Meta(pattern=STREAM_PATTERN)]], Meta(min_length=1, max_length=1_000)]
+    owner: Annotated[str, Meta(pattern=OWNER)] = "api"
+    priority: Annotated[int, Meta(ge=-1_000_000, le=1_000_000)] = 0
+    expires_after_s: Annotated[float, Meta(gt=0, le=LONGEST_INTEREST_S)] | None = None
 
 
 class LoginRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
