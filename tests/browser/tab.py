@@ -34,15 +34,17 @@ class Tab:
     """A page of the feed at `origin`.
 
     `problems` has what should not be: errors, failed requests, requests to anywhere else. Where there is trouble on
-    purpose, only errors of the page's own and requests elsewhere count.
+    purpose (`troubled`), only errors of the page's own and requests elsewhere count; the latter do not where the page
+    that is shown is not the feed's (`elsewhere`).
     """
 
-    def __init__(self, page: Page, origin: str, troubled: bool = False) -> None:
+    def __init__(self, page: Page, origin: str, *, troubled: bool = False, elsewhere: bool = False) -> None:
         self.page = page
         self.origin = origin
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self._problem(True, str(error)))
-        page.on("request", self._requested)
+        if not elsewhere:
+            page.on("request", self._requested)
         if not troubled:
             page.on("console", lambda message: self._problem(message.type in ("error", "warning"), message.text))
             page.on("requestfailed", lambda one: self._problem(not self._dropped(one), f"failed: {one.url}"))
