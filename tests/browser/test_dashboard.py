@@ -377,7 +377,8 @@ def test_token(simulator: str, tmp_path: Path, new_tab: NewTab) -> None:
         tab.page.press("#login-token", "Enter")
         tab.page.locator("text=That is not the token.").wait_for()
         tab.page.fill("#login-token", TOKEN)
-        tab.page.press("#login-token", "Enter")
+        with tab.page.expect_navigation():
+            tab.page.press("#login-token", "Enter")
         tab.until("candleactors.state === 'live' && candleactors.candles().length > 1")
         tab.until("document.querySelectorAll('#watch a').length === 2")
         assert TOKEN not in tab.ask("document.cookie + JSON.stringify(localStorage)")
