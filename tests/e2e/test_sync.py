@@ -29,7 +29,7 @@ from candleactors.sim.faults import FaultKind
 M1, M7, H1 = Timeframe("1m"), Timeframe("7m"), Timeframe("1h")
 MINUTE = Stream(SPOT, "BTCUSDT", M1)
 SEVEN = Stream(SPOT, "BTCUSDT", M7)
-VENUES = ("binance-spot", "okx", "bitfinex")
+VENUES = ("binance-spot", "bybit-spot", "okx", "bitfinex")
 HISTORY = RepairSettings(history=290)
 
 
