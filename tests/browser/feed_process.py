@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 DEADLINE_S = 30
+HISTORY = 700
 VENUE = "binance-spot"
 CONFIG = """
 [venues.{venue}]
@@ -26,7 +27,7 @@ websocket_url = "ws://{simulator}"
 rest_url = "http://{simulator}"
 
 [repair]
-history = 700
+history = {history}
 
 [store]
 path = "{store}"
@@ -42,22 +43,26 @@ heartbeat_s = 1.0
 class FeedProcess:
     """``candleactors run``, which may be killed and started again: same store, same address."""
 
-    def __init__(self, folder: Path, simulator: str, web: str = "") -> None:
+    def __init__(self, folder: Path, simulator: str, web: str = "", token: str = "") -> None:
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self._config = folder / "candles.toml"
         self._log = folder / "log"
         store = folder / "candles.sqlite"
-        self._config.write_text(CONFIG.format(venue=VENUE, simulator=simulator, store=store, port=self.port, web=web))
+        self._config.write_text(
+            CONFIG.format(venue=VENUE, simulator=simulator, store=store, port=self.port, history=HISTORY, web=web)
+        )
+        self._environment = os.environ | ({"CANDLEACTORS_WEB__TOKEN": token} if token else {})
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it, and wait until it has its history."""
         command = [sys.executable, "-c", "from candleactors.cli import main; main()", "run", str(self._config)]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
         give_up_s = time.monotonic() + DEADLINE_S
-        while not self._answers():
+        while not (self._answers() and self._has_history()):
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < give_up_s, self._log.read_text()
             time.sleep(0.05)
@@ -76,9 +81,14 @@ class FeedProcess:
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """Return what the API answers."""
-        response = httpx.get(f"{self.origin}/{path}", params=parameters, timeout=DEADLINE_S)
+        response = httpx.get(f"{self.origin}/{path}", params=parameters, headers=self._headers, timeout=DEADLINE_S)
         response.raise_for_status()
         return response.json()
+
+    def _has_history(self) -> bool:
+        stream = {"venue": VENUE, "symbol": "BTCUSDT"}
+        pages = (self.get("api/candles", **stream, timeframe=frame, limit=HISTORY) for frame in ("1s", "1m"))
+        return all(len(page["candles"]) == HISTORY for page in pages)
 
     def _answers(self) -> bool:
         try:
@@ -88,9 +98,9 @@ class FeedProcess:
 
 
 @contextmanager
-def running_feed(folder: Path, simulator: str, web: str = "") -> Iterator[FeedProcess]:
+def running_feed(folder: Path, simulator: str, web: str = "", token: str = "") -> Iterator[FeedProcess]:
     """Run a feed around the body."""
-    feed = FeedProcess(folder, simulator, web)
+    feed = FeedProcess(folder, simulator, web, token)
     try:
         feed.start()
         yield feed

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(90)]
 
+DAY_MS = 86_400_000
 TOKEN = "0123456789abcdef"
 PHONE = {"width": 360, "height": 740}
 NewTab = Callable[..., Tab]
@@ -93,9 +94,12 @@ def new_tab(browser: Browser) -> Iterator[NewTab]:
 
 
 def whole(candles: list[dict[str, Any]], step_ms: int) -> bool:
-    """Whether each interval is there once, in order."""
+    """Whether each interval is there once, in order; they begin anew every day."""
     opens = [candle["open_time_ms"] for candle in candles]
-    return opens == list(range(opens[0], opens[0] + len(opens) * step_ms, step_ms))
+    return all(
+        following == min(one + step_ms, one - one % DAY_MS + DAY_MS)
+        for one, following in zip(opens, opens[1:], strict=False)
+    )
 
 
 def stored(feed: FeedProcess, candles: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -210,13 +214,26 @@ def test_what_is_old_says_so(mortal: FeedProcess, new_tab: NewTab) -> None:
     tab.until("candleactors.state === 'live'")
 
 
+def test_a_page_that_was_put_aside_catches_up(feed: FeedProcess, new_tab: NewTab) -> None:
+    tab = new_tab(feed)
+    tab.show("1s")
+    tab.ask("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true })) && null")
+    last = tab.candles()[-1]["open_time_ms"]
+    while stored(feed, [tab.candles()[0], {"open_time_ms": last + 60_000}])[-1]["open_time_ms"] < last + 3000:
+        tab.page.wait_for_timeout(50)
+    assert tab.candles()[-1]["open_time_ms"] == last
+    tab.ask("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })) && null")
+    tab.until(f"candleactors.state === 'live' && candleactors.candles().at(-1).open_time_ms > {last + 3000}")
+    assert whole(tab.closed(), 1000)
+
+
 def test_any_timeframe(feed: FeedProcess, new_tab: NewTab) -> None:
     tab = new_tab(feed)
     tab.show("1m")
     tab.page.fill("#timeframe", "7m")
     tab.page.press("#timeframe", "Enter")
     tab.until("candleactors.state === 'live' && candleactors.candles()[0]?.timeframe === '7m'")
-    assert whole([one for one in tab.closed() if one["open_time_ms"] % 86_400_000], 420_000)
+    assert whole(tab.closed(), 420_000)
     tab.page.fill("#timeframe", "90s")
     tab.page.press("#timeframe", "Enter")
     tab.until("candleactors.candles()[0]?.timeframe === '90s'")
@@ -370,7 +387,7 @@ def test_chart_in_another_page(feed: FeedProcess, embedder: int, new_tab: NewTab
 
 
 def test_token(simulator: str, tmp_path: Path, new_tab: NewTab) -> None:
-    with running_feed(tmp_path, simulator, f'token = "{TOKEN}"') as guarded:
+    with running_feed(tmp_path, simulator, token=TOKEN) as guarded:
         tab = new_tab(guarded, troubled=True)
         tab.open(venue="binance-spot", symbol="BTCUSDT", timeframe="1m")
         tab.page.fill("#login-token", "something else 123")

@@ -59,6 +59,7 @@ export class Live {
   #connected = false;
   #polling = false;
   #id = "";
+  #refusals = 0;
   #timer = 0;
   #look = 0;
   #heardMs = Date.now();
@@ -156,6 +157,7 @@ export class Live {
   #live(data) {
     this.#connected = true;
     this.#polling = false;
+    this.#refusals = 0;
     clearTimeout(this.#timer);
     this.#heartbeatS = data.heartbeat_s;
     this.#showStream(data.streams[0]);
@@ -179,7 +181,7 @@ export class Live {
     if (source !== this.#source) return;
     const refused = source.readyState === EventSource.CLOSED;
     // An id may be refused, by a feed that was set up anew for example; an instant never is.
-    if (refused && !this.#connected) this.#id = "";
+    if (refused && ++this.#refusals > 1) this.#id = "";
     this.#connected = false;
     if (this.#polling) {
       this.#close();

@@ -91,8 +91,24 @@ export class StreamView {
   async #gaps(stream) {
     const answer = await get("api/gaps", stream).catch(() => null);
     if (!answer || stream.timeframe !== this.#stream.timeframe || stream.venue !== this.#stream.venue) return;
+    const before = this.#candles.gaps;
     this.#candles.setGaps(answer.gaps);
     this.#chart.changed("all");
+    for (const gap of before) {
+      if (!this.#candles.gapAt(gap.first_open_ms)) this.#filled(gap.first_open_ms, gap.last_open_ms);
+    }
+  }
+
+  /**
+   * Reads what is now where there was a gap: while there was no live connection, nothing else tells.
+   *
+   * @param {number} start
+   * @param {number} end
+   */
+  async #filled(start, end) {
+    const candles = this.#candles;
+    const page = await get("api/candles", { ...this.#stream, start, end, limit: OLDER }).catch(() => null);
+    if (page && candles === this.#candles) this.#page(page);
   }
 
   async #older() {
@@ -145,6 +161,7 @@ export class StreamView {
     figures.push(make("span", {}, "V ", make("i", { class: direction }, volume(candle.volume))));
     figures.push(make("span", { class: direction }, change(Number(candle.open), Number(candle.close))));
     figures.push(make("time", {}, `${moment(candle.open_time_ms)} UTC`));
+    if (!candle.closed) figures.push(make("span", {}, "forming"));
     for (const flag of flags(candle)) figures.push(make("span", { class: "flag" }, flag));
     return figures;
   }
@@ -195,7 +212,6 @@ export class StreamView {
 /** @param {Candle} candle */
 function flags(candle) {
   const found = [];
-  if (!candle.closed) found.push("forming");
   if (candle.closed && !candle.complete) found.push(`incomplete: ${candle.missing} missing`);
   if (candle.revision > 0) found.push(`revised ${candle.revision}×`);
   if (candle.source === "rest") found.push("fetched over REST");

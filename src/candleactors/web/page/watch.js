@@ -58,6 +58,7 @@ class Row {
     this.dot.dataset.state = worst;
     this.dot.title = this.streams.find((one) => one.state === worst)?.reason ?? worst;
     this.drop.hidden = !this.ours.length;
+    this.link.href = `?${new URLSearchParams({ venue: this.venue, symbol: this.symbol, timeframe: this.followed.timeframe })}`;
     this.link.title = this.streams.map((one) => one.timeframe).join(" ");
     this.price.textContent = this.last && price(this.last, this.decimals);
     if (!this.base) return;
@@ -160,7 +161,6 @@ export class MarketWatch {
       event.preventDefault();
       this.#open(stream());
     });
-    row.link.href = `?${new URLSearchParams(stream())}`;
     row.drop.addEventListener("click", () => this.#drop(row));
     this.#group(row.venue).append(row.element);
     return row;
