@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -96,10 +97,7 @@ def new_tab(browser: Browser) -> Iterator[NewTab]:
 def whole(candles: list[dict[str, Any]], step_ms: int) -> bool:
     """Whether each interval is there once, in order; they begin anew every day."""
     opens = [candle["open_time_ms"] for candle in candles]
-    return all(
-        following == min(one + step_ms, one - one % DAY_MS + DAY_MS)
-        for one, following in zip(opens, opens[1:], strict=False)
-    )
+    return all(other == min(one + step_ms, one - one % DAY_MS + DAY_MS) for one, other in pairwise(opens))
 
 
 def stored(feed: FeedProcess, candles: list[dict[str, Any]]) -> list[dict[str, Any]]:
