@@ -23,7 +23,7 @@ def test_what_is_understood(text: str, expected: int) -> None:
     assert instant_ms(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "now", "-5", "1.5", "12345678", "2025-13-01", "9" * 19, "9" * 5000, "١٢٣", "a\nb"])
+@pytest.mark.parametrize("text", ["", "now", "-5", "1.5", "12345678", "2025-13-01", "9" * 19, "9" * 5000, "١٢", "a\nb"])
 def test_what_is_not(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time; write ") as caught:
         instant_ms(text)

@@ -349,6 +349,25 @@ async def test_what_is_told_while_a_reader_is_away_is_known(autojump_clock: obje
     assert known.revised == ((BTC, 180_000),)
 
 
+async def test_who_is_cut_off_has_been_told_of_what_came_with_that(autojump_clock: object) -> None:
+    hub = Hub(SubscriberSettings(max_pending=2), life=7)
+    await fanned_out(hub, candle(1))
+    reader = hub.subscribe([BTC])
+    context = Context()
+    context.stopping.set()
+    for each in (delivery(candle(2), candle(3), candle(4)), delivery(revision(1)), delivery(candle(1, ETH))):
+        await hub.mailbox.put(each)
+    await hub.run(context)
+    with pytest.raises(SubscriberLagged) as caught:
+        await reader.batch()
+    cursor = caught.value.cursor
+    assert cursor.after == {BTC: 60_000}
+    assert cursor.revised == ((BTC, 60_000),), "what it lost after it was cut off"
+    known = hub.missed(cursor)
+    assert known is not None
+    assert known.after == cursor.after, "a stream that it did not choose"
+
+
 @pytest.mark.parametrize("streams", [None, [ETH, BTC]])
 async def test_who_leaves_before_the_first_candle_of_a_stream_misses_what_follows(
     streams: list[Stream] | None, autojump_clock: object

@@ -110,12 +110,13 @@ class Live:
 
 
 class Client:
-    """Asks the application of one feed."""
+    """Asks the application of one feed, which lives in `nursery`."""
 
-    def __init__(self, feed: Feed, settings: WebSettings | None = None) -> None:
+    def __init__(self, nursery: trio.Nursery, feed: Feed, settings: WebSettings | None = None) -> None:
         self.settings = settings or WebSettings()
         self.readers = LiveReaders(feed, self.settings)
         self.app = make_app(feed, self.readers, self.settings)
+        nursery.start_soon(self.readers.run)
 
     async def get(self, target: str, **more: Any) -> Answer:
         """Ask for `target`."""

@@ -23,7 +23,7 @@ STATUS = "/system/status"
 @asynccontextmanager
 async def asked(tmp_path: Path, **settings: Any) -> AsyncIterator[Client]:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"])) as world, world.feed() as feed:
-        yield Client(feed, WebSettings(**settings))
+        yield Client(world.nursery, feed, WebSettings(**settings))
 
 
 @pytest.mark.parametrize("host", [HOST, "localhost:8080", "localhost", "[::1]:8080", "127.5.4.3"])

@@ -15,7 +15,6 @@ from asgi_client import Client
 from e2e_world import open_world, spot
 
 from candleactors import read_klines, resample
-from candleactors.feed import Feed
 from candleactors.model import HOUR_MS, MINUTE_MS, Candle, Source, Stream, Timeframe
 from candleactors.records import FIELDS, candle_record
 from candleactors.settings import RepairSettings
@@ -97,7 +96,7 @@ async def test_pages_are_the_whole_however_they_are_cut(
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world:
         await store(world.path, candles)
         async with world.feed() as feed:
-            client = Client(feed)
+            client = Client(world.nursery, feed)
             whole = candles if timeframe == "1m" else [c for c in resample(candles, timeframe) if c.closed]
             expected: list[dict[str, Any]] = [dict(candle_record(candle)) for candle in whole]
             for limit in (1 + rng.randrange(300), 5_000):
@@ -121,7 +120,7 @@ async def test_what_is_stored_goes_before_what_is_made(autojump_clock: object, t
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world:
         await store(world.path, [*candles, *hours[5:]])
         async with world.feed() as feed:
-            client = Client(feed)
+            client = Client(world.nursery, feed)
             for found in (await pages_forward(client, "1h", 4, start=EPOCH), await pages_backward(client, "1h", 4)):
                 assert [record["open_time_ms"] for record in found] == [c.open_time_ms for c in hours]
                 assert [record["received_ms"] == 77 for record in found] == [False] * 5 + [True] * 5
@@ -134,10 +133,10 @@ async def test_large_candles_are_made_from_the_largest_that_fit(autojump_clock: 
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world:
         await store(world.path, [*candles, *hours])
         async with world.feed() as feed:
-            page = (await Client(feed).get(target("4h"))).json()
+            page = (await Client(world.nursery, feed).get(target("4h"))).json()
             assert page["made_from"] == "1h"
             assert len(page["candles"]) == 2
-            assert (await Client(feed).get(target("90m"))).json()["made_from"] == "1m"
+            assert (await Client(world.nursery, feed).get(target("90m"))).json()["made_from"] == "1m"
 
 
 async def test_a_page_of_a_source_that_is_too_long_is_shorter(
@@ -150,7 +149,7 @@ async def test_a_page_of_a_source_that_is_too_long_is_shorter(
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world:
         await store(world.path, candles)
         async with world.feed() as feed:
-            client = Client(feed)
+            client = Client(world.nursery, feed)
             assert len((await client.get(target("1h"))).json()["candles"]) == 3
             assert await pages_backward(client, "1h", 500) == hours
             assert await pages_forward(client, "1h", 500, start=0) == hours
@@ -163,7 +162,9 @@ async def test_csv_is_what_can_be_read_back(autojump_clock: object, tmp_path: Pa
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world:
         await store(world.path, candles)
         async with world.feed() as feed:
-            answer = await Client(feed).get(target("1m", limit=5_000), headers={"accept": "text/csv, */*;q=0.1"})
+            answer = await Client(world.nursery, feed).get(
+                target("1m", limit=5_000), headers={"accept": "text/csv, */*;q=0.1"}
+            )
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.headers["vary"] == "accept"
     assert answer.body.decode().split("\n")[0] == ",".join(FIELDS)
@@ -177,7 +178,9 @@ async def test_what_is_delivered_is_there_at_once(autojump_clock: object, tmp_pa
         for _ in range(5):
             candle = await anext(subscription)
             assert isinstance(candle, Candle)
-            answer = await Client(feed).get("/api/candles?venue=binance-spot&symbol=BTC/USDT&timeframe=1s&limit=1")
+            answer = await Client(world.nursery, feed).get(
+                "/api/candles?venue=binance-spot&symbol=BTC/USDT&timeframe=1s&limit=1"
+            )
             assert answer.json()["candles"] == [candle_record(candle)]
 
 
@@ -206,7 +209,7 @@ async def test_what_is_refused(
 ) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         query = {"venue": "binance-spot", "symbol": "BTCUSDT", "timeframe": "1m", **more}
-        answer = await Client(feed).get(f"/api/candles?{urlencode(query)}")
+        answer = await Client(world.nursery, feed).get(f"/api/candles?{urlencode(query)}")
         assert answer.error == (status, code, parameter)
 
 
@@ -215,16 +218,16 @@ async def test_what_is_needed(left_out: str, autojump_clock: object, tmp_path: P
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         query = {"venue": "binance-spot", "symbol": "BTCUSDT", "timeframe": "1m"}
         del query[left_out]
-        answer = await Client(feed).get(f"/api/candles?{urlencode(query)}")
+        answer = await Client(world.nursery, feed).get(f"/api/candles?{urlencode(query)}")
         assert answer.error == (400, "invalid_parameter", left_out)
-        twice = await Client(feed).get(target("1m") + "&limit=3&limit=4")
+        twice = await Client(world.nursery, feed).get(target("1m") + "&limit=3&limit=4")
         assert twice.error == (400, "invalid_parameter", "limit")
 
 
 async def test_what_nobody_stored_is_an_empty_page(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         for more in ({}, {"start": "0"}, {"start": "5000", "end": "4000"}):
-            page = (await Client(feed).get(target("7m", **more))).json()
+            page = (await Client(world.nursery, feed).get(target("7m", **more))).json()
             assert page["candles"] == []
             assert (page["next_start_ms"], page["previous_end_ms"], page["made_from"]) == (None, None, None)
 
@@ -252,10 +255,9 @@ async def test_making_many_candles_lets_others_have_their_turn(autojump_clock: o
 async def test_a_store_that_cannot_be_read_is_unavailable(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         await trio.sleep(2)
-        ended: Feed = feed
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         world.path.rename(tmp_path / "elsewhere.sqlite")
         answer = await client.get(target("1m"))
         assert answer.error == (503, "unavailable", None)
         assert "retry-after" in answer.headers
-    assert (await Client(ended).get(target("1m"))).error == (503, "unavailable", None)
+    assert (await client.get(target("1m"))).error == (503, "unavailable", None)

@@ -24,7 +24,7 @@ ETH = "binance-spot:ETHUSDT:7m"
 async def test_what_is_watched(autojump_clock: object, tmp_path: Path) -> None:
     venue = spot("BTCUSDT", "GONEUSDT", frames=["1m"], derived=(Timeframe("5m"),), unknown_symbols="park")
     async with open_world(tmp_path, venue, repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         states = (await client.get("/api/streams")).json()["streams"]
         assert {state["state"] for state in states} <= {"starting", "waiting", "repairing"}
         await trio.sleep(90)
@@ -42,7 +42,7 @@ async def test_what_is_watched(autojump_clock: object, tmp_path: Path) -> None:
 
 async def test_watch_and_let_go(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         body = {"streams": ["binance-spot:ETH/USDT:7m", BTC, BTC]}
         answer = await client.request("PUT", "/api/streams", body=body)
         assert answer.status == 200
@@ -61,7 +61,7 @@ async def test_watch_and_let_go(autojump_clock: object, tmp_path: Path) -> None:
 async def test_interest_ends_in_time(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         body = {"streams": [ETH], "owner": "strategy:7", "expires_after_s": 30, "priority": 5}
-        assert (await Client(feed).request("PUT", "/api/streams", body=body)).status == 200
+        assert (await Client(world.nursery, feed).request("PUT", "/api/streams", body=body)).status == 200
         await trio.sleep(20)
         assert feed.status().owners["strategy:7"] == 1
         await trio.sleep(15)
@@ -92,14 +92,14 @@ async def test_what_cannot_be_watched(
 ) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         before = feed.status().owners
-        answer = await Client(feed).request("PUT", "/api/streams", body=body)
+        answer = await Client(world.nursery, feed).request("PUT", "/api/streams", body=body)
         assert answer.error == (400, code, parameter)
         assert feed.status().owners == before
 
 
 async def test_a_body_that_is_no_json(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
-        answer = await Client(feed).request("PUT", "/api/streams", raw=[b'{"streams": ', b"["])
+        answer = await Client(world.nursery, feed).request("PUT", "/api/streams", raw=[b'{"streams": ', b"["])
         assert answer.error == (400, "invalid_body", None)
 
 
@@ -110,7 +110,7 @@ async def test_gaps(autojump_clock: object, tmp_path: Path) -> None:
         await stored.write([], [Gap(stream, 60_000, 240_000, GapReason.VENUE)])
         await stored.aclose()
         async with world.feed() as feed:
-            client = Client(feed)
+            client = Client(world.nursery, feed)
             answer = await client.get("/api/gaps?venue=binance-spot&symbol=OLDUSDT&timeframe=1m")
             gap = {
                 "venue": "binance-spot", "symbol": "OLDUSDT", "timeframe": "1m", "first_open_ms": 60_000,
@@ -127,7 +127,7 @@ async def test_gaps(autojump_clock: object, tmp_path: Path) -> None:
 async def test_backfill(autojump_clock: object, tmp_path: Path) -> None:
     venue = spot("BTCUSDT", "ETHUSDT", frames=["1m"])
     async with open_world(tmp_path, venue, repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         await trio.sleep(30)
         answer = await client.request("POST", "/api/v1/market-data/sync-all")
         assert answer.status == 202
@@ -148,7 +148,7 @@ async def test_backfill(autojump_clock: object, tmp_path: Path) -> None:
 
 async def test_health(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         early = await client.get("/readyz")
         assert (early.status, early.json()["status"]) == (503, "unready")
         assert early.json()["problems"] == ["binance-spot: 0 of 1 streams are served"]
@@ -186,7 +186,7 @@ async def test_what_is_not_there(
     method: str, path: str, status: int, code: str, autojump_clock: object, tmp_path: Path
 ) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"])) as world, world.feed() as feed:
-        answer = await Client(feed).request(method, path)
+        answer = await Client(world.nursery, feed).request(method, path)
         assert answer.error == (status, code, None)
 
 
@@ -199,6 +199,6 @@ async def test_a_mistake_of_ours_tells_nothing(
             raise ZeroDivisionError("a secret")
 
         monkeypatch.setattr(feed, "streams", fail)
-        answer = await Client(feed, WebSettings()).get("/api/streams")
+        answer = await Client(world.nursery, feed, WebSettings()).get("/api/streams")
         assert answer.error == (500, "error", None)
         assert b"secret" not in answer.body

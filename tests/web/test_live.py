@@ -65,7 +65,7 @@ async def test_what_a_connection_says(autojump_clock: object, tmp_path: Path) ->
         world.feed() as feed,
     ):
         await trio.sleep(20)
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         async with client.live("venue=binance-spot&symbol=BTC/USDT&timeframe=1s") as live:
             events = await read(live, 40)
     assert live.status == 200
@@ -88,7 +88,9 @@ async def test_what_a_connection_says(autojump_clock: object, tmp_path: Path) ->
 async def test_forming_candles_are_conflated(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         await trio.sleep(5)
-        async with Client(feed, WebSettings(conflate_s=5)).live(query("binance-spot:BTCUSDT:1m")) as live:
+        async with Client(world.nursery, feed, WebSettings(conflate_s=5)).live(
+            query("binance-spot:BTCUSDT:1m")
+        ) as live:
             events = await read(live, 31)
     forming = [event for event in events if event.name == "candle_update" and not event.data["closed"]]
     assert 2 <= len(forming) <= 7
@@ -104,7 +106,7 @@ async def test_a_reader_that_comes_back_misses_nothing_and_is_told_nothing_twice
         world.feed() as feed,
     ):
         await trio.sleep(30)
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         events: list[Event] = []
         last_id: str | None = None
         for number in range(12):
@@ -131,7 +133,7 @@ async def test_a_reader_that_comes_back_misses_nothing_and_is_told_nothing_twice
 async def test_a_reader_that_had_seen_no_candle_yet_misses_none(autojump_clock: object, tmp_path: Path) -> None:
     stream = "binance-spot:BTCUSDT:1m"
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         await trio.sleep(30)
         async with client.live(query(stream)) as live:
             await anext(live)
@@ -150,7 +152,7 @@ async def test_a_restart_of_the_feed_loses_and_repeats_nothing(autojump_clock: o
         last_id: str | None = None
         for _ in range(4):
             async with world.feed() as feed:
-                client = Client(feed)
+                client = Client(world.nursery, feed)
                 headers = None if last_id is None else {"last-event-id": last_id}
                 async with client.live(query(*streams), headers=headers) as live:
                     events += await read(live, 75)
@@ -167,7 +169,7 @@ async def test_a_restart_of_the_feed_loses_and_repeats_nothing(autojump_clock: o
 async def test_since_an_instant(written: Any, autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1s"]), repair=LITTLE) as world, world.feed() as feed:
         await trio.sleep(60)
-        async with Client(feed).live(query(SECOND, since=written(1_700_000_030_000))) as live:
+        async with Client(world.nursery, feed).live(query(SECOND, since=written(1_700_000_030_000))) as live:
             events = await read(live, 5)
         check(world, SECOND, events, 1_700_000_030_000)
         assert len(closed(events)) >= 33
@@ -176,7 +178,7 @@ async def test_since_an_instant(written: Any, autojump_clock: object, tmp_path: 
 async def test_reading_watches_and_leaving_lets_go(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         await trio.sleep(5)
-        client = Client(feed, WebSettings(linger_s=4))
+        client = Client(world.nursery, feed, WebSettings(linger_s=4))
         assert world.subscribed() == ["btcusdt@kline_1m"]
         async with client.live(query("binance-spot:ETHUSDT:1m", "binance-spot:BTCUSDT:1m")) as one:
             await one.until("candle_update", symbol="ETHUSDT")
@@ -198,7 +200,7 @@ async def test_reading_watches_and_leaving_lets_go(autojump_clock: object, tmp_p
 async def test_a_reader_that_stops_reading_is_cut_off_and_costs_little(autojump_clock: object, tmp_path: Path) -> None:
     settings = WebSettings(max_pending=40)
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1s"]), repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed, settings)
+        client = Client(world.nursery, feed, settings)
         await trio.sleep(10)
         async with client.live(query(SECOND), buffer=0) as slow, client.live(query(SECOND)) as quick:
             before = [await anext(slow) for _ in range(4)]
@@ -222,7 +224,7 @@ async def test_gaps_and_revisions_are_told(autojump_clock: object, tmp_path: Pat
         world.feed() as feed,
     ):
         await trio.sleep(20)
-        async with Client(feed).live(query(stream)) as live:
+        async with Client(world.nursery, feed).live(query(stream)) as live:
             await read(live, 5)
             world.inject(FaultKind.REST_ERROR, duration_s=60)
             world.inject(FaultKind.DROP, everyone=True)
@@ -242,7 +244,7 @@ async def test_gaps_and_revisions_are_told(autojump_clock: object, tmp_path: Pat
 async def test_heartbeats_say_how_the_streams_are(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         await trio.sleep(5)
-        async with Client(feed, WebSettings(heartbeat_s=7)).live(
+        async with Client(world.nursery, feed, WebSettings(heartbeat_s=7)).live(
             query("binance-spot:BTCUSDT:1m", "binance-spot:NOSUCHUSDT:1m")
         ) as live:
             started_s = trio.current_time()
@@ -258,7 +260,7 @@ async def test_heartbeats_say_how_the_streams_are(autojump_clock: object, tmp_pa
 
 async def test_the_end_of_the_server_ends_the_connection(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1s"]), repair=LITTLE) as world, world.feed() as feed:
-        client = Client(feed)
+        client = Client(world.nursery, feed)
         await trio.sleep(5)
         async with client.live(query(SECOND)) as live:
             await anext(live)
@@ -288,7 +290,7 @@ async def test_what_is_refused(text: str, status: int, parameter: str, autojump_
         open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), web=WebSettings(max_streams_per_client=3)) as world,
         world.feed() as feed,
     ):
-        client = Client(feed, world.settings.web)
+        client = Client(world.nursery, feed, world.settings.web)
         answer = await client.get(f"/api/candles/stream?{text}")
         assert answer.error[::2] == (status, parameter)
         assert client.readers.count == 0
@@ -296,7 +298,7 @@ async def test_what_is_refused(text: str, status: int, parameter: str, autojump_
 
 async def test_no_more_clients_than_there_is_room_for(autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"])) as world, world.feed() as feed:
-        client = Client(feed, WebSettings(max_clients=1))
+        client = Client(world.nursery, feed, WebSettings(max_clients=1))
         async with client.live(query(SECOND)) as live:
             await anext(live)
             answer = await client.get(f"/api/candles/stream?{query(SECOND)}")
@@ -310,7 +312,7 @@ async def test_a_forming_candle_is_sent_as_the_store_would_have_it(autojump_cloc
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
         await trio.sleep(5)
         subscription = feed.candles(["binance-spot:BTCUSDT:1m"], forming=True)
-        async with Client(feed).live(query("binance-spot:BTCUSDT:1m")) as live:
+        async with Client(world.nursery, feed).live(query("binance-spot:BTCUSDT:1m")) as live:
             event = await live.until("candle_update", closed=False)
             told = await anext(subscription)
             assert isinstance(told, Candle)

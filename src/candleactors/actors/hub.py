@@ -153,16 +153,19 @@ class Hub:
         known = self._news
         for delivery in self._in_hand:
             self._note(delivery)
+        told: dict[Subscription, None] = {}
         for delivery in self._in_hand:
             for reader in self._readers.concerned(delivery):
-                if reader.live:
-                    reader.offer(delivery)
-                if not reader.live:
-                    self._readers.discard(reader)
-                    self.lagged += reader.lagged
+                # Also one that was cut off a moment ago: what it loses of the rest is in its cursor then.
+                reader.offer(delivery)
+                told[reader] = None
         if self._news != known:
             for reader in self._readers:
                 reader.news = self._news
+        for reader in told:
+            if not reader.live:
+                self._readers.discard(reader)
+                self.lagged += reader.lagged
         self._on_fanned_out(self._in_hand)
         self._in_hand = []
 

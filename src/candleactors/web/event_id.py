@@ -36,7 +36,8 @@ class EventIds:
     def __init__(self, streams: Iterable[Stream], cursor: Cursor) -> None:
         self._streams = in_order(streams)
         self._numbers = {stream: number for number, stream in enumerate(self._streams)}
-        self._positions: list[int | None] = [None] * len(self._streams)
+        self._positions: list[int | None] = []
+        self._written: list[str] = []  # the positions, so that an event costs no more than what it changes
         self._head = self._tail = ""
         self.rebase(cursor)
 
@@ -45,9 +46,10 @@ class EventIds:
         if len(cursor.revised) > _MOST_REVISED and self._head:
             return
         self._positions = [cursor.after.get(stream) for stream in self._streams]
+        self._written = _written(self._positions)
         numbers = (cursor.life, cursor.news, cursor.taken_ms)
         self._head = "~".join([_VERSION, _digest(self._streams), *(f"{number:x}" for number in numbers)])
-        again = _list([cursor.again.get(stream) for stream in self._streams]) if cursor.again else ""
+        again = ".".join(_written([cursor.again.get(stream) for stream in self._streams])) if cursor.again else ""
         revised = [
             f"{self._numbers[stream]:x}.{open_ms:x}"
             for stream, open_ms in cursor.revised[:_MOST_REVISED]
@@ -57,11 +59,14 @@ class EventIds:
 
     def text(self) -> str:
         """Return the id of where the reader stands."""
-        return f"{self._head}~{_list(self._positions)}~{self._tail}"
+        return f"{self._head}~{'.'.join(self._written)}~{self._tail}"
 
     def advance(self, stream: Stream, open_ms: int) -> str:
         """Return the id of an event after which the reader stands at `open_ms` in `stream`."""
-        self._positions[self._numbers[stream]] = open_ms
+        number, positions = self._numbers[stream], self._positions
+        positions[number] = open_ms
+        first = max(0, number - 1)
+        self._written[number : number + 2] = _written(positions[first : number + 2])[number - first :]
         return self.text()
 
 
@@ -115,13 +120,13 @@ def _digest(streams: Sequence[Stream]) -> str:
     return f"{zlib.crc32(chr(10).join(map(str, streams)).encode()):x}"
 
 
-def _list(numbers: Iterable[int | None]) -> str:
+def _written(numbers: Iterable[int | None]) -> list[str]:
     parts: list[str] = []
     before: int | None = -1
     for number in numbers:
         parts.append("_" if number == before else "" if number is None else f"{number:x}")
         before = number
-    return ".".join(parts)
+    return parts
 
 
 def _unlist(text: str, streams: Sequence[Stream]) -> Mapping[Stream, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -37,15 +36,20 @@ class EventEncoder:
         return encoded
 
 
-def connected(statuses: Iterable[StreamStatus], *, resumed: bool, heartbeat_s: float, time_ms: int) -> bytes:
+def connected(states: list[msgspec.Raw], *, resumed: bool, heartbeat_s: float, time_ms: int) -> bytes:
     """Return the event that begins every connection."""
-    data = {"streams": _states(statuses), "resumed": resumed, "heartbeat_s": heartbeat_s, "time_ms": time_ms}
+    data = {"streams": states, "resumed": resumed, "heartbeat_s": heartbeat_s, "time_ms": time_ms}
     return _event("connected", data)
 
 
-def heartbeat(statuses: Iterable[StreamStatus], *, time_ms: int) -> bytes:
+def heartbeat(states: list[msgspec.Raw], *, time_ms: int) -> bytes:
     """Return the event that says that the connection, and the server, live."""
-    return _event("heartbeat", {"time_ms": time_ms, "streams": _states(statuses)})
+    return _event("heartbeat", {"time_ms": time_ms, "streams": states})
+
+
+def state(status: StreamStatus) -> msgspec.Raw:
+    """Return how a stream is, as `connected` and `heartbeat` have it: encoded, since hundreds may be told the same."""
+    return msgspec.Raw(_encode(asdict(status)))
 
 
 def lagged(message: str) -> bytes:
@@ -76,7 +80,3 @@ def _encoded(event: Event) -> bytes:
 
 def _event(name: str, data: Any) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), _encode(data))
-
-
-def _states(statuses: Iterable[StreamStatus]) -> list[dict[str, Any]]:
-    return [asdict(status) for status in statuses]

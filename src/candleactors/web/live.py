@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+import msgspec
 import trio
 from attrs import frozen
 
@@ -19,6 +21,7 @@ from candleactors.web.asgi import Receive, Scope, Send
 from candleactors.web.errors import ApiError
 from candleactors.web.event_id import EventIds
 from candleactors.web.events import EventEncoder
+from candleactors.web.turnstile import Turnstile
 
 HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -29,6 +32,10 @@ _RETRY_MS: Final = 2_000
 _EVENTS_A_SEND: Final = 256
 """What a client that stops reading holds in our memory is one send, beside what waits for it."""
 _STORE_AGAIN_S: Final = 1.0
+_AT_ONCE: Final = 20
+"""Readers served before the feed has its turn: together they take some milliseconds."""
+_STATE_S: Final = 1.0
+_MOST_STATES: Final = 10_000
 
 
 @frozen
@@ -51,7 +58,17 @@ class LiveReaders:
         self._settings = settings
         self._limits = SubscriberSettings(max_pending=settings.max_pending, conflate_s=settings.conflate_s)
         self._encode = EventEncoder()
+        self._turnstile = Turnstile(_AT_ONCE)
+        self._states: dict[Stream, tuple[float, msgspec.Raw]] = {}
         self._number = 0
+
+    async def run(self) -> None:
+        """Have readers served, until cancelled."""
+        await self._turnstile.run()
+
+    async def turn(self) -> None:
+        """Return when a reader that has something to send may do so."""
+        await self._turnstile.turn()
 
     def admit(self) -> None:
         """Raise `ApiError` where there is no room for another one."""
@@ -86,7 +103,7 @@ class LiveReaders:
     def connected(self, reading: Reading) -> bytes:
         """Return the first event of a connection."""
         return events.connected(
-            self._feed.streams(reading.streams),
+            self._states_of(reading.streams),
             resumed=reading.after is not None,
             heartbeat_s=self._settings.heartbeat_s,
             time_ms=self._feed.now_ms(),
@@ -94,7 +111,7 @@ class LiveReaders:
 
     def heartbeat(self, reading: Reading) -> bytes:
         """Return a heartbeat."""
-        return events.heartbeat(self._feed.streams(reading.streams), time_ms=self._feed.now_ms())
+        return events.heartbeat(self._states_of(reading.streams), time_ms=self._feed.now_ms())
 
     @property
     def heartbeat_s(self) -> float:
@@ -115,6 +132,18 @@ class LiveReaders:
                 parts = []
         if parts:
             yield b"".join(parts)
+
+    def _states_of(self, streams: tuple[Stream, ...]) -> list[msgspec.Raw]:
+        """Return how streams are, or were a moment ago: what one reader was told is good enough for the next."""
+        now_s = trio.current_time()
+        known, old = self._states, (-math.inf, msgspec.Raw(b""))
+        if stale := [stream for stream in streams if known.get(stream, old)[0] < now_s - _STATE_S]:
+            if len(known) > _MOST_STATES:
+                known.clear()
+                stale = list(streams)
+            for stream, status in zip(stale, self._feed.streams(stale), strict=True):
+                known[stream] = (now_s, events.state(status))
+        return [known[stream][1] for stream in streams]
 
     def _let_go(self, owner: str, streams: tuple[Stream, ...]) -> None:
         if self._settings.linger_s > 0:
@@ -145,11 +174,13 @@ class LiveReader:
     async def _serve(self, subscription: Subscription, send: Send) -> None:
         readers = self._readers
         ids = EventIds(self._reading.streams, subscription.cursor)
+        await readers.turn()
         await _send(send, b"retry: %d\nid: %s\n" % (_RETRY_MS, ids.text().encode()) + readers.connected(self._reading))
         heartbeat_at_s = trio.current_time() + readers.heartbeat_s
         while True:
             if trio.current_time() >= heartbeat_at_s:
                 heartbeat_at_s = trio.current_time() + readers.heartbeat_s
+                await readers.turn()
                 await _send(send, readers.heartbeat(self._reading))
             batch: list[Event] = []
             try:
@@ -163,6 +194,8 @@ class LiveReader:
                 await trio.sleep(_STORE_AGAIN_S)
             except FeedClosed:
                 return
+            if batch:
+                await readers.turn()
             for piece in readers.encode(batch, ids):
                 await _send(send, piece)
             if any(not isinstance(event, Candle) or event.closed for event in batch):

@@ -55,6 +55,7 @@ class WebServer:
         async with trio.open_nursery() as serving, trio.open_nursery() as accepting:
             accepting.start_soon(partial(trio.serve_listeners, serve, [listener], handler_nursery=serving))
             structlog.get_logger("candleactors").info("web server listens", about="web", address=self.address)
+            serving.start_soon(readers.run)
             context.started()
             await context.stopping.wait()
             accepting.cancel_scope.cancel()
