@@ -153,6 +153,7 @@ def test_nothing_is_missing_after_a_restart(mortal: FeedProcess, new_tab: NewTab
     candles = tab.closed()
     assert whole(candles, 1000)
     assert told(candles) == told(stored(mortal, candles))
+    tab.until("candleactors.drawn().join() === candleactors.candles().map((one) => one.open_time_ms).join()")
     # What closed while the feed was away came over REST, which the chart shows.
     tab.until("Number(document.querySelector('#marks [data-kind=fetched] b').textContent) > 0")
 
@@ -304,6 +305,7 @@ def test_marks(feed: FeedProcess, new_tab: NewTab) -> None:
     for kind in ("gaps", "revised", "incomplete"):
         tab.until(f"document.querySelector('#marks [data-kind={kind}] b').textContent === '1'")
     assert tab.ask("candleactors.gaps()[0].count") == 10
+    assert len(tab.ask("candleactors.drawn()")) == len(tab.candles()) >= 490
 
 
 def test_market_watch(feed: FeedProcess, new_tab: NewTab) -> None:

@@ -86,6 +86,11 @@ export class CandleChart {
     if (this.#change !== "all") this.#change = what;
   }
 
+  /** Returns when the candles open that are drawn. */
+  drawn() {
+    return this.#bars.data().flatMap((one) => ("open" in one ? [Number(one.time) * 1000] : []));
+  }
+
   /** Shows the newest candles, whatever was looked at before. */
   toNewest() {
     this.#chart.timeScale().resetTimeScale();
@@ -115,7 +120,7 @@ export class CandleChart {
 
   #drawAll() {
     const { all } = this.#candles;
-    this.decimals = Math.min(MOST_DECIMALS, all.reduce((most, candle) => Math.max(most, precision(candle)), 0));
+    this.decimals = all.reduce((most, candle) => Math.max(most, precision(candle)), 0);
     this.#bars.applyOptions({
       priceFormat: { type: "price", precision: this.decimals, minMove: 1 / 10 ** this.decimals },
     });
@@ -227,5 +232,5 @@ function bar(candle) {
 
 /** @param {Candle} candle */
 function precision({ open, high, low, close }) {
-  return Math.max(decimals(open), decimals(high), decimals(low), decimals(close));
+  return Math.min(MOST_DECIMALS, Math.max(decimals(open), decimals(high), decimals(low), decimals(close)));
 }

@@ -203,6 +203,7 @@ export class StreamView {
       },
       candles: () => view.#candles.all.map((candle) => ({ ...candle })),
       gaps: () => view.#candles.gaps.map((gap) => ({ ...gap })),
+      drawn: () => view.#chart.drawn(),
       /** When the page took in the closed candle that opened then, by the browser's clock. */
       takenMs: (/** @type {number} */ openMs) => view.#takenMs.get(openMs) ?? null,
     });

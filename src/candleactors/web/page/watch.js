@@ -20,6 +20,9 @@ const MOST = 100;
 /** The worst first: a symbol is as well as the worst of its streams. */
 const STATES = ["parked", "stale", "waiting", "repairing", "starting", "live"];
 const DAY_MS = 86_400_000;
+/** Between two looks at what a change counts from, where it is known and where it is not. */
+const BASE_MS = 600_000;
+const NO_BASE_MS = 20_000;
 const PREFERRED = ["1m", "5m", "15m", "1h"];
 
 class Row {
@@ -33,6 +36,7 @@ class Row {
     this.decimals = 0;
     /** @type {Candle | null} */
     this.base = null;
+    this.askedMs = 0;
     this.price = make("td", { class: "number" });
     this.change = make("td", { class: "number" });
     this.dot = make("i", { class: "dot" });
@@ -66,6 +70,14 @@ class Row {
     this.change.textContent = change(from, Number(this.last));
     this.change.className = `number ${Number(this.last) >= from ? "up" : "down"}`;
     this.change.title = `since ${moment(this.base.open_time_ms)} UTC`;
+  }
+
+  /** Returns whether it is time to look what the change counts from, and takes it that this is done. */
+  due() {
+    const now = Date.now();
+    if (now - this.askedMs < (this.base ? BASE_MS : NO_BASE_MS)) return false;
+    this.askedMs = now;
+    return true;
   }
 
   /** @param {string} last */
@@ -116,8 +128,6 @@ export class MarketWatch {
     }
     for (const row of this.#rows.values()) row.streams = [];
     const lasting = streams.filter((one) => one.owners.some((owner) => !owner.startsWith("sse:")));
-    /** @type {Row[]} */
-    const fresh = [];
     let left = 0;
     for (const status of lasting) {
       const key = `${status.venue}:${status.symbol}`;
@@ -126,9 +136,7 @@ export class MarketWatch {
           left += 1;
           continue;
         }
-        const row = this.#row(status);
-        fresh.push(row);
-        this.#rows.set(key, row);
+        this.#rows.set(key, this.#row(status));
       }
       this.#rows.get(key)?.streams.push(status);
     }
@@ -143,7 +151,7 @@ export class MarketWatch {
       this.#groups.delete(venue);
     }
     for (const row of this.#rows.values()) row.update();
-    for (const row of fresh) this.#queue.add(() => this.#base(row));
+    for (const row of this.#rows.values()) if (row.due()) this.#queue.add(() => this.#base(row));
     find("#watch-empty", HTMLElement).hidden = this.#rows.size > 0;
     find("#watch-left", HTMLElement).hidden = !left;
     find("#symbols", HTMLElement).replaceChildren(
@@ -195,7 +203,7 @@ export class MarketWatch {
     ]);
     const [first] = day.candles;
     const [last] = newest.candles;
-    row.base = first ?? null;
+    row.base = first ?? row.base;
     for (const { open, close } of day.candles) row.decimals = Math.max(row.decimals, decimals(open), decimals(close));
     if (last && !row.last) row.take(last.close);
     row.update();
