@@ -21,6 +21,8 @@ _CLOSED = re.compile(
     rb'"open_time_ms":(\d+),"close_time_ms":(\d+),'
 )
 _GRACE_S = 2.0
+_SETTLE_S = 6.0
+"""The feed has just begun, and its history with it."""
 
 
 @define
@@ -74,6 +76,7 @@ async def main(origin: str, seconds: float, choices: list[list[str]]) -> dict[st
             nursery.start_soon(reader.read, parts.hostname, parts.port, ready)
         for _ in readers:
             await ready.acquire()
+        await trio.sleep(_SETTLE_S)
         begin_ms = time.time() * 1000
         await trio.sleep(seconds)
         end_ms = time.time() * 1000

@@ -6,37 +6,36 @@ outlive the server, it has no limit to their number, and a client that begins wi
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import trio
 
 _HTTP_2: Final = b"PRI * HTTP/2"
+_LOOKS: Final = 4
+"""How often within its time-out a send is looked at."""
 
 
 class GuardedStream(trio.abc.HalfCloseableStream):
-    """A client's stream that takes `send_timeout_s` for a send at most, and can be cut off in the middle of one.
+    """A client's stream that knows since when it is sending, and can be cut off in the middle of that.
 
-    What goes wrong is a `trio.BrokenResourceError`, as for any stream. `socket` is what Hypercorn looks at.
+    Who sends is told by a `trio.ClosedResourceError` then. `socket` is what Hypercorn looks at.
     """
 
-    def __init__(self, stream: trio.SocketStream, send_timeout_s: float) -> None:
+    def __init__(self, stream: trio.SocketStream) -> None:
         self.socket = stream.socket
+        self.sending_since_s = math.inf
+        """When the send under way began, by Trio's clock; infinity if there is none."""
         self._stream = stream
-        self._send_timeout_s = send_timeout_s
-        self._sending: trio.CancelScope | None = None
         self._begun = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send everything in time, or break the connection."""
-        with trio.move_on_after(self._send_timeout_s) as self._sending:
-            try:
-                await self._stream.send_all(data)
-            finally:
-                self._sending = None
-            return
-        # Half of what was to be sent may be out: nothing that makes sense can follow.
-        await trio.aclose_forcefully(self._stream)
-        raise trio.BrokenResourceError("the client stopped reading")
+        """See `trio.abc.SendStream`."""
+        self.sending_since_s = trio.current_time()
+        try:
+            await self._stream.send_all(data)
+        finally:
+            self.sending_since_s = math.inf
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream`."""
@@ -59,9 +58,8 @@ class GuardedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
     def cut_off(self) -> None:
-        """Break off the send under way, shielded or not, if there is one."""
-        if self._sending is not None:
-            self._sending.cancel()
+        """Close the socket, whoever uses it, shielded or not."""
+        self.socket.close()
 
 
 class Connections:
@@ -73,11 +71,22 @@ class Connections:
         self._open: dict[GuardedStream, None] = {}
         self._left = trio.Event()
 
+    async def watch(self) -> None:
+        """Cut off the clients that take no byte for too long, until cancelled.
+
+        One look at all of them, now and then, costs less than a time-out for each of a thousand sends a second.
+        """
+        while True:
+            await trio.sleep(self._send_timeout_s / _LOOKS)
+            late_s = trio.current_time() - self._send_timeout_s
+            for stream in [stream for stream in self._open if stream.sending_since_s <= late_s]:
+                stream.cut_off()
+
     def take(self, stream: trio.SocketStream) -> GuardedStream | None:
         """Return the stream as it is to be served; ``None`` where there are enough."""
         if len(self._open) >= self._most:
             return None
-        guarded = GuardedStream(stream, self._send_timeout_s)
+        guarded = GuardedStream(stream)
         self._open[guarded] = None
         return guarded
 
@@ -93,6 +102,6 @@ class Connections:
             await self._left.wait()
 
     def cut_off(self) -> None:
-        """Break off every send under way: of clients that do not read, since others' take no time."""
+        """Close every connection, whatever goes on there."""
         for stream in list(self._open):
             stream.cut_off()

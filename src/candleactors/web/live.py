@@ -166,40 +166,43 @@ class LiveReader:
             nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
             nursery.start_soon(_until_set, self._readers.stopping, nursery.cancel_scope)
             with self._readers.attend(self._reading) as subscription:
-                await self._serve(subscription, send)
+                ids = EventIds(self._reading.streams, subscription.cursor)
+                retry = b"retry: %d\nid: %s\n" % (_RETRY_MS, ids.text().encode())
+                await self._say(send, retry + self._readers.connected(self._reading))
+                # Beside what is read: a time-out around each read would cost as much as the read.
+                nursery.start_soon(self._beat, send)
+                await self._serve(subscription, ids, send)
             nursery.cancel_scope.cancel()
         # To a client that has gone this is nothing; one that is sent away is told that there is no more to come.
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _serve(self, subscription: Subscription, send: Send) -> None:
-        readers = self._readers
-        ids = EventIds(self._reading.streams, subscription.cursor)
-        await readers.turn()
-        await _send(send, b"retry: %d\nid: %s\n" % (_RETRY_MS, ids.text().encode()) + readers.connected(self._reading))
-        heartbeat_at_s = trio.current_time() + readers.heartbeat_s
+    async def _serve(self, subscription: Subscription, ids: EventIds, send: Send) -> None:
         while True:
-            if trio.current_time() >= heartbeat_at_s:
-                heartbeat_at_s = trio.current_time() + readers.heartbeat_s
-                await readers.turn()
-                await _send(send, readers.heartbeat(self._reading))
-            batch: list[Event] = []
             try:
-                with trio.move_on_at(heartbeat_at_s):
-                    batch = await subscription.batch()
+                batch = await subscription.batch()
             except SubscriberLagged as lag:
-                await _send(send, events.lagged(str(lag)))
+                await self._say(send, events.lagged(str(lag)))
                 return
             except StoreUnavailable:
                 # What was missed cannot be read now. The heartbeats go on meanwhile.
                 await trio.sleep(_STORE_AGAIN_S)
+                continue
             except FeedClosed:
                 return
-            if batch:
-                await readers.turn()
-            for piece in readers.encode(batch, ids):
+            await self._readers.turn()
+            for piece in self._readers.encode(batch, ids):
                 await _send(send, piece)
             if any(not isinstance(event, Candle) or event.closed for event in batch):
                 ids.rebase(subscription.cursor)
+
+    async def _beat(self, send: Send) -> None:
+        while True:
+            await trio.sleep(self._readers.heartbeat_s)
+            await self._say(send, self._readers.heartbeat(self._reading))
+
+    async def _say(self, send: Send, what: bytes) -> None:
+        await self._readers.turn()
+        await _send(send, what)
 
 
 async def _send(send: Send, body: bytes) -> None:

@@ -56,6 +56,7 @@ class WebServer:
             accepting.start_soon(partial(trio.serve_listeners, serve, [listener], handler_nursery=serving))
             structlog.get_logger("candleactors").info("web server listens", about="web", address=self.address)
             serving.start_soon(readers.run)
+            serving.start_soon(connections.watch)
             context.started()
             await context.stopping.wait()
             accepting.cancel_scope.cancel()
