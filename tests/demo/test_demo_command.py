@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from attrs import evolve
@@ -91,9 +92,12 @@ def _read(terminal: int) -> bytes:
 
 
 def test_sigterm_ends_it_like_ctrl_c() -> None:
-    process = subprocess.Popen([*COMMAND, "--symbols", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [*COMMAND, "--symbols", "1", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
+    address = process.stdout.readline().removeprefix("dashboard at ").strip()
     assert process.stdout.readline().startswith("00:0")
+    assert len(httpx.get(f"{address}api/streams").json()["streams"]) == 9, "the dashboard's server answers"
     process.terminate()
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")

@@ -202,3 +202,22 @@ async def test_a_mistake_of_ours_tells_nothing(
         answer = await Client(world.nursery, feed, WebSettings()).get("/api/streams")
         assert answer.error == (500, "error", None)
         assert b"secret" not in answer.body
+
+
+async def test_pages(autojump_clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"])) as world, world.feed() as feed:
+        client = Client(world.nursery, feed)
+        built = tmp_path / "STAMP"
+        built.touch()
+        monkeypatch.setattr("candleactors.web.pages._BUILT", built)
+        for path in ("/", "/chart", "/docs"):
+            answer = await client.get(path)
+            assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+            assert answer.body.startswith(b"<!doctype html>")
+        script = await client.get("/page/index.js")
+        assert (script.status, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+        assert script.headers["cache-control"] == "no-cache"
+        built.unlink()
+        without = await client.get("/")
+        assert without.error == (404, "not_found", None)
+        assert b"CANDLEACTORS_SKIP_PAGE" in without.body

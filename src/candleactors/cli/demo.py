@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from candleactors.demo.run import Show, Stop
 
 _JSON_S: Final = 20.0
+_PORT: Final = 8080
 _SYMBOLS: Final = 8
 _FEW_SYMBOLS: Final = 2
 
@@ -53,6 +55,12 @@ def _as_venues(ctx: click.Context, param: click.Parameter, names: tuple[str, ...
 @click.option(
     "--json", "as_json", is_flag=True, help=f"Print one JSON object at the end; after {_JSON_S:g} s by default."
 )
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help=f"Of the dashboard on this machine; 0: any free port. [default: {_PORT} if it is free, without --json]",
+)
+@click.option("--no-web", is_flag=True, help="No dashboard.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more than warnings.")
 def demo(
     seconds: float | None,
@@ -62,13 +70,16 @@ def demo(
     symbols: int | None,
     store: Path | None,
     as_json: bool,
+    port: int | None,
+    no_web: bool,
     verbose: bool,
 ) -> int:
     """Watch simulated markets live: no network, no configuration.
 
     Simulated venues, Binance's spot market and USD-M futures unless told otherwise, listen on loopback sockets. The
     same feed that "candleactors run" starts connects to them over WebSocket and HTTP and stores closed candles in
-    SQLite. Ctrl-C stops it in order; again, if it still waits for repairs, at once.
+    SQLite. A dashboard for the browser is served at the address printed. Ctrl-C stops it in order; again, if it still
+    waits for repairs, at once.
 
     A judge compares every candle delivered with the market's own: none may be lost, delivered twice, out of order or
     different in a single digit. If one is, the exit status is 1.
@@ -101,7 +112,11 @@ def demo(
         seconds = _JSON_S
     if symbols is None:
         symbols = _FEW_SYMBOLS if len(names) > 2 else _SYMBOLS
-    options = Options(seconds=seconds, seed=seed, symbols=symbols, chaos=chaos, store=store, venues=names)
+    if no_web and port is not None:
+        raise click.UsageError("--port and --no-web exclude each other")
+    if port is None and not (no_web or as_json):
+        port = _free(_PORT)
+    options = Options(seconds=seconds, seed=seed, symbols=symbols, chaos=chaos, store=store, venues=names, port=port)
     level = "info" if verbose else "warning"
     console = get_console()
     if not as_json and console.is_terminal and not console.is_dumb_terminal:
@@ -118,6 +133,17 @@ def demo(
     else:
         _print(console, report)
     return 0 if report.ok else 1
+
+
+def _free(port: int) -> int:
+    """Return `port` if it can be listened on, else 0, which stands for any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
 
 
 def _print(console: Console, report: Report) -> None:

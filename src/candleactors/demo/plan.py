@@ -33,7 +33,9 @@ _REST_FAULTS_PER_HOUR: Final = 240.0
 
 @frozen
 class Options:
-    """What the user asked for. `seconds` is ``None`` to run until told to stop, `store` to forget the candles."""
+    """What the user asked for. ``None`` stands for running until told to stop, for forgetting the candles, for no
+    dashboard.
+    """
 
     seconds: float | None = None
     seed: int = 7
@@ -41,6 +43,7 @@ class Options:
     chaos: bool = False
     venues: tuple[str, ...] = VENUES
     store: Path | None = None
+    port: int | None = None
 
 
 @frozen

@@ -27,10 +27,12 @@ from candleactors.demo.world import World, open_world
 from candleactors.errors import ConfigError, FeedClosed
 from candleactors.feed import Feed, open_feed
 from candleactors.model import MINUTE_MS
+from candleactors.settings import WebSettings
 from candleactors.sim import Fault, Simulator
 from candleactors.sim.faults import CONNECTION_WINDOWS, VENUE_WINDOWS
 from candleactors.stores.base import Store
 from candleactors.transport.clock import Clock, SystemClock
+from candleactors.web.server import WebServer
 
 SETTLE_S: Final = 15.0
 """Most seconds to wait at the end for what is still under repair, more where a venue says less of its closes."""
@@ -74,6 +76,8 @@ class Demo:
     feed: Feed
     stop: Stop
     started_s: float
+    address: str | None = None
+    """Of the dashboard."""
     phase: Phase = Phase.RUNNING
     verdict: Verdict = field(factory=Verdict)
     """The latest one; final once the run is over."""
@@ -136,18 +140,22 @@ async def run_demo(
     used_clock = clock or SystemClock()
     async with _place(options) as path, open_world(options, used_clock.wall_ms(), in_memory=in_memory) as world:
         settings = plan.settings(world.endpoints, path)
+        web = None if options.port is None else WebServer(WebSettings(port=options.port))
         # The reader and the view see the feed's end, so they outlast it.
         async with trio.open_nursery() as outlasting:
             async with open_feed(
                 settings,
+                services=[] if web is None else [web],
                 store=store,
                 network=world.network,
                 clock=used_clock,
                 rng=Random(options.seed),
             ) as feed:
                 judge = Judge(world.streams, world.truth, world.time.now_ms())
-                demo = Demo(options, world, Tally(world.streams), judge, feed, stop, trio.current_time())
-                outlasting.start_soon(_read, demo, feed.candles())
+                address = None if web is None else web.address
+                demo = Demo(options, world, Tally(world.streams), judge, feed, stop, trio.current_time(), address)
+                # Who looks at the dashboard may watch more; that is not judged.
+                outlasting.start_soon(_read, demo, feed.candles(world.streams))
                 feed.watch(world.streams, owner="demo")
                 if show is not None:
                     outlasting.start_soon(show, demo)

@@ -137,6 +137,8 @@ class _Pen:
         parts = [("candleactors demo", "bold"), (f"{what} {ran}", "bold green" if what == "running" else "bold yellow")]
         if shot.chaos:
             parts.append(("chaos", "bold magenta"))
+        if shot.address is not None:
+            parts.append((f"{shot.address}/", "bold cyan"))
         parts += [(f"{clock:%H:%M:%S} at the venues", ""), (f"seed {shot.seed}", "dim")]
         if shot.phase != "stopping":
             parts.append(("Ctrl-C ends" if shot.phase == "running" else "Ctrl-C skips that", "dim"))

@@ -38,6 +38,7 @@ class Snapshot:
     phase: str
     seed: int
     chaos: bool
+    address: str | None
     elapsed_s: float
     seconds: float | None
     venue_ms: int
@@ -73,6 +74,7 @@ class Camera:
             phase=demo.phase.value,
             seed=demo.options.seed,
             chaos=demo.options.chaos,
+            address=demo.address,
             elapsed_s=demo.elapsed_s,
             seconds=demo.options.seconds,
             venue_ms=venue_ms,

@@ -66,15 +66,16 @@ class ScreenView:
 async def show_lines(demo: Demo) -> None:
     """Print a line about `demo` now and then, until cancelled; end the run when nobody reads them any more."""
     camera = Camera(demo)
-    await trio.sleep(_FIRST_LINE_S)
+    text, pause_s = f"dashboard at {demo.address}/" if demo.address else "", _FIRST_LINE_S
     while True:
-        text = line(camera.take())
         try:
-            await trio.to_thread.run_sync(partial(print, text, flush=True), abandon_on_cancel=True)
+            if text:
+                await trio.to_thread.run_sync(partial(print, text, flush=True), abandon_on_cancel=True)
         except BrokenPipeError:
             demo.stop.asked.set()
             return
-        await trio.sleep(_LINE_S)
+        await trio.sleep(pause_s)
+        text, pause_s = line(camera.take()), _LINE_S
 
 
 def line(shot: Snapshot) -> str:

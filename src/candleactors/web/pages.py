@@ -12,41 +12,50 @@ from litestar.params import PathParameter
 from candleactors.web.errors import ApiError
 
 FOLDER: Final = Path(__file__).parent / "page"
+_BUILT: Final = FOLDER / "vendor" / "STAMP"
+"""Is there once the build has brought the libraries that the pages need."""
 _TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
     ".json": "application/json",
     ".svg": "image/svg+xml",
     ".png": "image/png",
-    ".txt": "text/plain; charset=utf-8",
-    "": "text/plain; charset=utf-8",
+    ".txt": "text/plain",
+    "": "text/plain",
 }
+"""By suffix; texts are UTF-8."""
 
 
 @get("/", include_in_schema=False)
 async def index() -> Response[bytes]:
     """The dashboard."""
-    return await _file("index.html")
+    return await _page("index.html")
 
 
 @get("/chart", include_in_schema=False)
 async def chart() -> Response[bytes]:
     """One chart, to be embedded."""
-    return await _file("chart.html")
+    return await _page("chart.html")
 
 
 @get("/docs", include_in_schema=False)
 async def docs() -> Response[bytes]:
     """The description of the API, for people."""
-    return await _file("docs.html")
+    return await _page("docs.html")
 
 
 @get("/page/{path:path}", include_in_schema=False)
 async def page(path: Annotated[Path, PathParameter()]) -> Response[bytes]:
     """Any other file."""
     return await _file(str(path).lstrip("/"))
+
+
+async def _page(name: str) -> Response[bytes]:
+    if not await trio.Path(_BUILT).exists():
+        raise ApiError(404, "not_found", "candleactors was built without its pages (CANDLEACTORS_SKIP_PAGE)")
+    return await _file(name)
 
 
 async def _file(name: str) -> Response[bytes]:
