@@ -92,19 +92,6 @@ async def test_the_engine_says_full(path: Path, monkeypatch: pytest.MonkeyPatch)
         assert await store.candles(STREAM) == [*batch(0), *many]
 
 
-async def test_a_locked_file_is_free_again_later(path: Path) -> None:
-    async with open_sqlite(path, busy_timeout_s=0.0) as store:
-        await store.write(batch(0), [])
-        other = sqlite3.connect(path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match="another process holds the lock"):
-            await store.write(batch(1), [])
-        assert await store.candles(STREAM) == batch(0)
-        other.close()
-        await store.write(batch(1), [])
-        assert await store.candles(STREAM) == [*batch(0), *batch(1)]
-
-
 async def test_a_file_that_is_no_database_is_named(path: Path) -> None:
     path.write_bytes(b"[venues.binance-spot]\n" * 100)
     for read_only in (True, False):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from candleactors.model import DAY_MS, Candle, Gap, GapSummary, Stream
+from candleactors.stores.merging import Tally
 
 REPAIRS_KEPT_MS = 7 * DAY_MS
 """How long a store remembers at least what was repaired."""
@@ -61,4 +62,22 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Write everything out and release the medium; idempotent."""
+        ...
+
+
+class Archive(Store, Protocol):
+    """A store as commands use it, which both that come with this package are."""
+
+    async def merge(
+        self, candles: Sequence[Candle], *, corrects: bool, repaired_ms: int | None = None
+    ) -> dict[Stream, Tally]:
+        """Merge closed candles in one transaction, none twice; return what became of them, see `merging.merged`.
+
+        Merging the same candles again changes nothing. Every candle that is new takes its interval out of the gaps,
+        which is noted as in `write`.
+        """
+        ...
+
+    async def streams(self) -> list[Stream]:
+        """Return every stream the store knows, sorted by name and length of the timeframe."""
         ...

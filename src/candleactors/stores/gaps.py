@@ -1,13 +1,14 @@
-"""Arithmetic on the stored gaps of one stream: pure, on ascending, disjoint lists."""
+"""Arithmetic on stored gaps: pure, on ascending, disjoint lists of one stream."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
-from candleactors.model import Gap
+from candleactors.model import Gap, GapReason, GapSummary
 
 
 def cover(gaps: Sequence[Gap], new: Gap) -> list[Gap]:
@@ -65,3 +66,29 @@ def repaired(gaps: Sequence[Gap], open_times: Sequence[int]) -> list[Gap]:
                 runs.append(evolve(gap, first_open_ms=at, last_open_ms=at))
             next_ms = next_open(at)
     return runs
+
+
+def settle(stored: Sequence[Gap], new: Iterable[Gap], open_times: Iterable[int]) -> tuple[list[Gap], list[Gap]]:
+    """Return what to store in place of `stored` once `new` ones were told of, and what of `stored` was repaired.
+
+    `open_times` are those of the closed candles that exist now, as far as they lie in any of these gaps.
+    """
+    ascending = sorted(open_times)
+    left = list(stored)
+    for gap in new:
+        left = cover(left, gap)
+    return fill(left, ascending), repaired(stored, ascending)
+
+
+def summarize(gaps: Sequence[Gap], repairs: Iterable[Gap]) -> GapSummary:
+    """Return the summary of open `gaps`, of any streams, the oldest first, and of what was repaired."""
+    reasons = Counter(gap.reason for gap in gaps)
+    repairs = list(repairs)
+    return GapSummary(
+        gaps=len(gaps),
+        candles=sum(gap.count for gap in gaps),
+        by_reason={reason: reasons[reason] for reason in GapReason},
+        oldest=gaps[0] if gaps else None,
+        repaired_candles=sum(gap.count for gap in repairs),
+        repaired_streams=len({gap.stream for gap in repairs}),
+    )

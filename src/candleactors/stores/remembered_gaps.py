@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from candleactors.model import Candle, Gap, GapReason, GapSummary, Stream
+from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.stores import schema
 from candleactors.stores.base import REPAIRS_KEPT_MS
-from candleactors.stores.gaps import cover, fill, repaired
+from candleactors.stores.gaps import settle, summarize
 
 
 def write_gaps(
@@ -39,14 +39,8 @@ def write_gaps(
         filled[gap.stream].update(open_time_ms for (open_time_ms,) in rows)
     repairs: list[schema.Row] = []
     for stream, open_times in filled.items():
-        left, ascending = select_gaps(connection, stream), sorted(open_times)
-        repairs += [
-            (ids[stream], gap.first_open_ms, gap.last_open_ms, gap.reason.value, repaired_ms)
-            for gap in repaired(left, ascending)
-        ]
-        for gap in new[stream]:
-            left = cover(left, gap)
-        left = fill(left, ascending)
+        left, mended = settle(select_gaps(connection, stream), new[stream], open_times)
+        repairs += [(ids[stream], gap.first_open_ms, gap.last_open_ms, gap.reason.value, repaired_ms) for gap in mended]
         connection.execute("DELETE FROM gap WHERE stream = ?", (ids[stream],))
         connection.executemany(
             "INSERT INTO gap (stream, first_open_ms, last_open_ms, reason) VALUES (?, ?, ?, ?)",
@@ -72,15 +66,7 @@ def summary(connection: sqlite3.Connection, since_ms: int) -> GapSummary:
     gaps = [_named(row) for row in connection.execute(schema.SELECT_ALL_GAPS)]
     repairs = [_named(row) for row in connection.execute(schema.SELECT_REPAIRS, (since_ms,))]
     connection.execute("COMMIT")
-    reasons = Counter(gap.reason for gap in gaps)
-    return GapSummary(
-        gaps=len(gaps),
-        candles=sum(gap.count for gap in gaps),
-        by_reason={reason: reasons[reason] for reason in GapReason},
-        oldest=gaps[0] if gaps else None,
-        repaired_candles=sum(gap.count for gap in repairs),
-        repaired_streams=len({gap.stream for gap in repairs}),
-    )
+    return summarize(gaps, repairs)
 
 
 def _named(row: schema.Row) -> Gap:
