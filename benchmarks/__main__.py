@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.runner import certificates
 from benchmarks.scenarios import Bench, ratios
 
-SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory", "resample", "aggregate", "simulation")
+SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory", "resample", "aggregate", "simulation", "live")
 
 
 def main() -> None:
@@ -94,6 +94,12 @@ def describe(result: dict[str, Any]) -> str:
     if "cpu_us_per_candle" in result:
         minute = f", {result['minute_ms']:.2f} ms a minute of all" if "minute_ms" in result else ""
         return f"{result['cpu_us_per_candle']:8.2f} µs CPU {result['wall_us_per_candle']:8.2f} µs wall a candle{minute}"
+    if "close_to_reader_ms" in result:
+        delay, feed = result["close_to_reader_ms"], result["feed_delivery"]
+        return (
+            f"{delay['p50']:8.1f} ms from close to reader, p99 {delay['p99']:.1f}   {result['closed_candles']:,} closed"
+            f" {result['lost']} lost   feed {result['feed_cpu_percent']:.0f} % CPU, delivers in {feed['p50_ms']} ms"
+        )
     if "times_real" in result:
         return (
             f"{result['times_real']:>8,} × real time   {result['messages']:>9,} messages {result['faults']:>6,} faults"

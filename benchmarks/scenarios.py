@@ -112,6 +112,13 @@ class Bench:
             self.say(f"  {name}: {result['times_real']:,} × real time")
         return results
 
+    def live(self) -> dict[str, Any]:
+        """When 500 readers over HTTP are told of what closes, and what that costs the feed."""
+        results = aggregation.child("live", "500", "50", "60")
+        for name, result in results.items():
+            self.say(f"  {name}: p99 {result['close_to_reader_ms']['p99']} ms")
+        return results
+
     def _best(self, name: str, setup: Setup, repeat: int) -> dict[str, Any]:
         runs: list[dict[str, Any]] = []
         for _ in range(repeat):
