@@ -89,9 +89,7 @@ class Shelf:
         self.refuses = False
         self.slow_s = 0.0
 
-    async def write(
-        self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None
-    ) -> None:
+    async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
         self._check()
         await self.inner.write(candles, gaps, repaired_ms=repaired_ms)
 
