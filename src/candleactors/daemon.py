@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from candleactors.transport.network import Network, TcpNetwork
 _ASK_TIMEOUT_S = 5.0
 _ALLOCATIONS, _YOUNG, _OLD = 20_000, 20, 100
 """Objects made before the youngest are looked at, and how often that is done before the older ones are."""
+_OPEN_FILES = 65_536
+"""Enough for any feed and its readers; with much more, programs that look at every number there may be take long."""
 
 
 async def run_daemon(settings: Settings, *, network: Network | None = None) -> None:
@@ -35,6 +38,7 @@ async def run_daemon(settings: Settings, *, network: Network | None = None) -> N
     """
     if not any(venue.symbols for venue in settings.venues.values()):
         raise ConfigError("no symbols to watch: name some under [venues.<venue>]", key="venues")
+    allow_open_files()
     used_network = network or TcpNetwork()
     log = structlog.get_logger("candleactors")
     running = trio.CancelScope()
@@ -56,6 +60,19 @@ async def run_daemon(settings: Settings, *, network: Network | None = None) -> N
                     await serve_status(feed, settings.socket_path)
             nursery.cancel_scope.cancel()
     log.info("feed stopped")
+
+
+def allow_open_files() -> None:
+    """Raise the limit of open files as far as this process may: each connection is one, and many begin with 1,024.
+
+    Where that is refused, the feed goes on with what there is; a lower hard limit and a higher soft one are left alone.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    with suppress(OSError, ValueError):  # macOS has limits beyond the limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _settle_memory() -> None:

@@ -108,6 +108,37 @@ def test_check_says_what_finds_no_room(candleactors: Shell, config: Path, monkey
     assert "1 streams find no room" in candleactors("check", config).out
 
 
+@pytest.mark.parametrize(
+    ("web", "shown"),
+    [
+        ("", "off"),
+        ("enabled = false\ntoken = 'a secret nobody sees'", None),
+        ("enabled = true", "http://127.0.0.1:8080, for this machine only"),
+        ("enabled = true\nhost = '::1'\nport = 81", "http://[::1]:81, for this machine only"),
+        ("enabled = true\nport = 0", "http://127.0.0.1, any port that is free, for this machine only"),
+        ("enabled = true\ntoken = 'secret-of-sixteen'", "http://127.0.0.1:8080, with a token"),
+        ("enabled = true\nhost = '0.0.0.0'\ntoken = 'secret-of-sixteen'", "http://0.0.0.0:8080, with a token"),
+        (
+            "enabled = true\nhost = '0.0.0.0'\nno_auth = true",
+            "http://0.0.0.0:8080, no_auth: whoever reaches it may read and steer the feed",
+        ),
+        ("enabled = true\nhost = '0.0.0.0'", None),
+    ],
+)
+def test_check_says_how_the_web_side_is_protected_and_no_token(
+    candleactors: Shell, config: Path, web: str, shown: str | None
+) -> None:
+    config.write_text(f"{CONFIG}\n[web]\n{web}\n")
+    outcome = candleactors("check", config)
+    assert "secret" not in outcome.out
+    if shown is None:
+        assert (outcome.status, outcome.out) == (2, "")
+        assert "secret nobody" not in outcome.err
+    else:
+        assert (outcome.status, outcome.err) == (0, "")
+        assert f"\nweb          {shown}\n" in outcome.out
+
+
 def test_check_reports_a_mistake_in_one_line(candleactors: Shell, config: Path) -> None:
     config.write_text(CONFIG.replace("ETHUSDT", "eth/usdt"))
     outcome = candleactors("check", "feed.toml")

@@ -11,7 +11,7 @@ from candleactors import venues
 from candleactors.actors.venue import endpoints, streams_per_connection
 from candleactors.cli.options import settings_to_run
 from candleactors.model import Stream, Timeframe
-from candleactors.settings import Settings, VenueSettings
+from candleactors.settings import Settings, VenueSettings, WebSettings
 from candleactors.venues.sources import source_of
 
 
@@ -34,6 +34,7 @@ def summary(settings: Settings) -> list[str]:
         *lines,
         f"store        {settings.store.path}",
         f"status       {settings.socket_path}",
+        f"web          {_web(settings.web)}",
         f"health       every {health.interval_s:g} s, a stream is stale after {health.stale_after_s:g} s",
         f"repair       {repair.history} candles of history, holes within {repair.deadline_s:g} s",
         f"log          {settings.log.level}, {settings.log.format}",
@@ -64,6 +65,20 @@ def _venue(name: str, venue: VenueSettings) -> list[str]:
     if waiting:
         lines.append(f"  note       {waiting} streams find no room: raise max_connections or streams_per_connection")
     return lines
+
+
+def _web(web: WebSettings) -> str:
+    """Return where the web side is and who is let in. The token itself is nobody's business."""
+    if not web.enabled:
+        return "off"
+    host = f"[{web.host}]" if ":" in web.host else web.host
+    address = f"http://{host}:{web.port}" if web.port else f"http://{host}, any port that is free"
+    if web.token is not None:
+        return f"{address}, with a token"
+    if web.no_auth:
+        return f"{address}, no_auth: whoever reaches it may read and steer the feed"
+    # Settings refuse any other host without one of these.
+    return f"{address}, for this machine only"
 
 
 def _ranges(timeframes: Sequence[Timeframe]) -> str:
