@@ -1,7 +1,7 @@
 """Event ids: where a reader of live candles stands, as the text that comes back as ``Last-Event-ID``.
 
 The server keeps nothing of a reader that has gone, so its id says everything: a `Cursor` over the streams of its
-connection, which are numbered in alphabetical order. Seven fields, parted by ``~``::
+connection, in an order of its own. Eight fields, parted by ``~``::
 
     1 ~ digest of the streams ~ life ~ news ~ taken_ms ~ positions ~ again ~ revised
 
@@ -63,10 +63,11 @@ class EventIds:
 
     def advance(self, stream: Stream, open_ms: int) -> str:
         """Return the id of an event after which the reader stands at `open_ms` in `stream`."""
-        number, positions = self._numbers[stream], self._positions
+        number, positions, written = self._numbers[stream], self._positions, self._written
         positions[number] = open_ms
-        first = max(0, number - 1)
-        self._written[number : number + 2] = _written(positions[first : number + 2])[number - first :]
+        for changed in (number, number + 1):
+            if changed < len(positions):
+                written[changed] = _one(positions[changed], positions[changed - 1] if changed else -1)
         return self.text()
 
 
@@ -106,8 +107,8 @@ def since(cursor: Cursor, streams: Iterable[Stream], start_ms: int) -> Cursor:
 
 
 def in_order(streams: Iterable[Stream]) -> tuple[Stream, ...]:
-    """Return `streams`, each once, as ids number them."""
-    return tuple(sorted(dict.fromkeys(streams), key=str))
+    """Return `streams`, each once, as ids number them: those of one timeframe, which mostly stand together."""
+    return tuple(sorted(dict.fromkeys(streams), key=lambda stream: (str(stream.timeframe), str(stream))))
 
 
 def _nothing_yet(stream: Stream, taken_ms: int) -> int:
@@ -120,13 +121,12 @@ def _digest(streams: Sequence[Stream]) -> str:
     return f"{zlib.crc32(chr(10).join(map(str, streams)).encode()):x}"
 
 
-def _written(numbers: Iterable[int | None]) -> list[str]:
-    parts: list[str] = []
-    before: int | None = -1
-    for number in numbers:
-        parts.append("_" if number == before else "" if number is None else f"{number:x}")
-        before = number
-    return parts
+def _written(numbers: Sequence[int | None]) -> list[str]:
+    return [_one(number, before) for number, before in zip(numbers, (-1, *numbers), strict=False)]
+
+
+def _one(number: int | None, before: int | None) -> str:
+    return "_" if number == before else "" if number is None else f"{number:x}"
 
 
 def _unlist(text: str, streams: Sequence[Stream]) -> Mapping[Stream, int]:
