@@ -51,9 +51,7 @@ class EventIds:
         self._head = "~".join([_VERSION, _digest(self._streams), *(f"{number:x}" for number in numbers)])
         again = ".".join(_written([cursor.again.get(stream) for stream in self._streams])) if cursor.again else ""
         revised = [
-            f"{self._numbers[stream]:x}.{open_ms:x}"
-            for stream, open_ms in cursor.revised[:_MOST_REVISED]
-            if stream in self._numbers
+            f"{self._numbers[stream]:x}.{open_ms:x}" for stream, open_ms in cursor.revised if stream in self._numbers
         ]
         self._tail = f"{again}~{'.'.join(revised)}"
 

@@ -166,7 +166,8 @@ class LiveReader:
             nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
             nursery.start_soon(_until_set, self._readers.stopping, nursery.cancel_scope)
             with self._readers.attend(self._reading) as subscription:
-                ids = EventIds(self._reading.streams, subscription.cursor)
+                # Who comes back owes nothing more than it said, until it has been given what it missed.
+                ids = EventIds(self._reading.streams, self._reading.after or subscription.cursor)
                 retry = b"retry: %d\nid: %s\n" % (_RETRY_MS, ids.text().encode())
                 await self._say(send, retry + self._readers.connected(self._reading))
                 # Beside what is read: a time-out around each read would cost as much as the read.

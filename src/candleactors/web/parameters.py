@@ -8,15 +8,13 @@ from typing import Annotated, Final, TypeAlias
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.params import QueryParameter
 
-from candleactors.errors import ConfigError, UnknownVenue
+from candleactors.errors import ConfigError, InvalidTimeframe, UnknownVenue
 from candleactors.feed import Feed
 from candleactors.instants import instant_ms
 from candleactors.model import Stream, Timeframe
 from candleactors.web.errors import invalid, unknown
 
 LATEST_MS: Final = 1 << 48
-
-
 _FRAME: Final = r"[1-9][0-9]{0,3}[smhdwM](@.+)?"
 _STREAM: Final = rf"[^:]+:.+:{_FRAME}"
 STREAM_PATTERN: Final = f"^{_STREAM}$"
@@ -106,4 +104,4 @@ async def some_streams(feed: Feed, texts: list[str], name: str) -> tuple[Stream,
 def _blamed(error: ConfigError) -> str:
     if isinstance(error, UnknownVenue):
         return "venue"
-    return "timeframe" if type(error).__name__ == "InvalidTimeframe" else "symbol"
+    return "timeframe" if isinstance(error, InvalidTimeframe) else "symbol"
