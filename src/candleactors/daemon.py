@@ -17,6 +17,7 @@ import structlog
 import trio
 from attrs import asdict
 
+from candleactors.config import can_watch
 from candleactors.errors import ConfigError, FeedClosed
 from candleactors.feed import Feed, Service, open_feed
 from candleactors.settings import Settings
@@ -36,7 +37,7 @@ async def run_daemon(settings: Settings, *, network: Network | None = None) -> N
     Answers ``status`` on ``settings.socket_path``, for the same user only. Raises `ConfigError` where there is nothing
     to watch or a venue does not know a symbol, and what made the feed give up.
     """
-    if not any(venue.symbols for venue in settings.venues.values()):
+    if not can_watch(settings):
         raise ConfigError("no symbols to watch: name some under [venues.<venue>]", key="venues")
     allow_open_files()
     used_network = network or TcpNetwork()

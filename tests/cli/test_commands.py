@@ -154,6 +154,8 @@ def test_a_configuration_without_streams_is_wrong(candleactors: Shell, config: P
     outcome = candleactors("check", "feed.toml")
     assert outcome.status == 2
     assert outcome.err.startswith("candleactors: feed.toml: nothing to watch; name symbols")
+    config.write_text("[venues.binance-spot]\n[web]\nenabled = true\n")
+    assert candleactors("check", "feed.toml").status == 0, "they can be named over HTTP while it runs"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from candleactors import venues
-from candleactors.config import load
+from candleactors.config import can_watch, load
 from candleactors.errors import ConfigError
 from candleactors.instants import instant_ms
 from candleactors.model import Timeframe
@@ -80,9 +80,9 @@ def settings_from(config: Path | None) -> Settings:
 
 
 def settings_to_run(config: Path | None) -> Settings:
-    """Return the settings to run a feed with; raises `ConfigError` if they name no stream."""
+    """Return the settings to run a feed with; raises `ConfigError` if it would have nothing to watch."""
     settings = settings_from(config)
-    if not any(venue.symbols for venue in settings.venues.values()):
+    if not can_watch(settings):
         where = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
         raise ConfigError(
             "nothing to watch; name symbols in a table such as [venues.binance-spot]",

@@ -13,11 +13,11 @@ from typing import Any
 
 from candleactors.config.environment import overlay
 from candleactors.config.structure import structure
-from candleactors.config.venues import check_venues
+from candleactors.config.venues import can_watch, check_venues
 from candleactors.errors import ConfigError
 from candleactors.settings import Settings
 
-__all__ = ["check_venues", "load"]
+__all__ = ["can_watch", "check_venues", "load"]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:

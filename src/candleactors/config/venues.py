@@ -124,3 +124,8 @@ def _check_limits(rules: VenueRules, venue: VenueSettings, key: str) -> None:
                 f"{count} {what} in {window_s:g} s is more than {rules.title} allows ({allowed} in {allowed_s:g} s)",
                 key=f"{key}.{window}",
             )
+
+
+def can_watch(settings: Settings) -> bool:
+    """Return whether a feed has something to watch, or can be given something over HTTP while it runs."""
+    return any(venue.symbols for venue in settings.venues.values()) or bool(settings.web.enabled and settings.venues)
