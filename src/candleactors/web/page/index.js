@@ -58,13 +58,14 @@ function chosen() {
   return { venue: venue.value, symbol: symbol.value.trim(), timeframe: timeframe.value.trim() };
 }
 
-/** Returns the stream that the address names, or the first one that is watched, in part or in whole. */
+/** Returns the stream that the address names, in part or in whole, or the first that is watched, one of minutes if any. */
 async function wanted() {
   const query = new URLSearchParams(location.search);
   const named = { venue: query.get("venue"), symbol: query.get("symbol"), timeframe: query.get("timeframe") };
   if (named.venue && named.symbol && named.timeframe) return /** @type {Stream} */ (named);
   const { streams } = await get("api/streams");
-  const first = streams[0] ?? { venue: venue.options[0]?.value ?? "", symbol: "", timeframe: "1m" };
+  const minutes = streams.find((one) => one.timeframe === "1m");
+  const first = minutes ?? streams[0] ?? { venue: venue.options[0]?.value ?? "", symbol: "", timeframe: "1m" };
   return {
     venue: named.venue ?? first.venue,
     symbol: named.symbol ?? first.symbol,
