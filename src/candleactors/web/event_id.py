@@ -36,6 +36,7 @@ class EventIds:
     def __init__(self, streams: Iterable[Stream], cursor: Cursor) -> None:
         self._streams = in_order(streams)
         self._numbers = {stream: number for number, stream in enumerate(self._streams)}
+        self._stem = f"{_VERSION}~{_digest(self._streams)}"
         self._positions: list[int | None] = []
         self._written: list[str] = []  # the positions, so that an event costs no more than what it changes
         self._head = self._tail = ""
@@ -45,10 +46,10 @@ class EventIds:
         """Take notice that everything up to `cursor` was sent."""
         if len(cursor.revised) > _MOST_REVISED and self._head:
             return
-        self._positions = [cursor.after.get(stream) for stream in self._streams]
-        self._written = _written(self._positions)
-        numbers = (cursor.life, cursor.news, cursor.taken_ms)
-        self._head = "~".join([_VERSION, _digest(self._streams), *(f"{number:x}" for number in numbers)])
+        positions = [cursor.after.get(stream) for stream in self._streams]
+        if positions != self._positions:
+            self._positions, self._written = positions, _written(positions)
+        self._head = f"{self._stem}~{cursor.life:x}~{cursor.news:x}~{cursor.taken_ms:x}"
         again = ".".join(_written([cursor.again.get(stream) for stream in self._streams])) if cursor.again else ""
         revised = [
             f"{self._numbers[stream]:x}.{open_ms:x}" for stream, open_ms in cursor.revised if stream in self._numbers

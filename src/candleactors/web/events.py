@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from attrs import asdict
 
 from candleactors.actors.stream_status import StreamStatus
-from candleactors.model import Candle, Event, Gap, Revision
+from candleactors.model import Candle, Event, Gap, Revision, Stream
 from candleactors.records import candle_record
 
 _MOST: Final = 8_192
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class Encoded(NamedTuple):
+    """An event as it goes to every reader, and where they stand after it: `stream` is ``None`` if where they stood."""
+
+    body: bytes
+    stream: Stream | None
+    open_ms: int
 
 
 class EventEncoder:
@@ -22,9 +30,9 @@ class EventEncoder:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Event, bytes]] = {}
+        self._known: dict[int, tuple[Event, Encoded]] = {}
 
-    def __call__(self, event: Event) -> bytes:
+    def __call__(self, event: Event) -> Encoded:
         """Return `event` without its id, which is each reader's own."""
         known = self._known.get(id(event))
         if known is not None:
@@ -70,12 +78,14 @@ def gap_record(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _encoded(event: Event) -> bytes:
+def _encoded(event: Event) -> Encoded:
     if isinstance(event, Candle):
-        return _event("candle_update", candle_record(event))
+        return Encoded(
+            _event("candle_update", candle_record(event)), event.stream if event.closed else None, event.open_time_ms
+        )
     if isinstance(event, Revision):
-        return _event("revision", candle_record(event.candle))
-    return _event("gap", gap_record(event))
+        return Encoded(_event("revision", candle_record(event.candle)), None, 0)
+    return Encoded(_event("gap", gap_record(event)), event.stream, event.last_open_ms)
 
 
 def _event(name: str, data: Any) -> bytes:

@@ -14,7 +14,7 @@ from attrs import frozen
 from candleactors.actors.subscription import Subscription
 from candleactors.errors import FeedClosed, StoreUnavailable, SubscriberLagged
 from candleactors.feed import Feed
-from candleactors.model import Candle, Cursor, Event, Gap, Stream
+from candleactors.model import Candle, Cursor, Event, Stream
 from candleactors.settings import SubscriberSettings, WebSettings
 from candleactors.web import events
 from candleactors.web.asgi import Receive, Scope, Send
@@ -122,11 +122,10 @@ class LiveReaders:
         """Yield what is to be sent for some events of a subscription, in pieces of bounded size."""
         parts: list[bytes] = []
         for count, event in enumerate(events_, 1):
-            if isinstance(event, Gap):
-                parts.append(b"id: %s\n" % ids.advance(event.stream, event.last_open_ms).encode())
-            elif isinstance(event, Candle) and event.closed:
-                parts.append(b"id: %s\n" % ids.advance(event.stream, event.open_time_ms).encode())
-            parts.append(self._encode(event))
+            body, stream, open_ms = self._encode(event)
+            if stream is not None:
+                parts.append(b"id: %s\n" % ids.advance(stream, open_ms).encode())
+            parts.append(body)
             if count % _EVENTS_A_SEND == 0:
                 yield b"".join(parts)
                 parts = []
