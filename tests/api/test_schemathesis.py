@@ -35,5 +35,5 @@ def test_everything_that_the_description_allows(tmp_path: Path) -> None:
 
 def test_with_a_token(tmp_path: Path) -> None:
     token = "0123456789abcdef"
-    with running_simulator() as simulator, running_feed(tmp_path, simulator, f'token = "{token}"') as feed:
+    with running_simulator() as simulator, running_feed(tmp_path, simulator, token=token) as feed:
         ask_everything(tmp_path, feed.origin, "--header", f"Authorization: Bearer {token}")
