@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from candleactors.config import check_venues, load
 from candleactors.config.structure import structure
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
-from candleactors.settings import HealthSettings, Settings, VenueSettings, WebSettings
+from candleactors.settings import HealthSettings, Settings, StoreSettings, VenueSettings, WebSettings
 
 FULL = """
 status_socket = "run/status.sock"
@@ -201,7 +202,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ("[helth]\n", 'config.toml: helth: unknown key; did you mean "health"?'),
         (
             "[store]\nxyz = 1",
-            "config.toml: store.xyz: unknown key; here are path, flush_interval_s, batch, max_pending",
+            "config.toml: store.xyz: unknown key; here are path, url, flush_interval_s, batch, max_pending",
         ),
         (
             '[venues.binance-spot]\ntimeframe = ["1m"]',
@@ -549,3 +550,56 @@ def test_origins_are_origins_and_not_listed_twice() -> None:
         web('cors_origins = ["https://a.example", "a.example"]')
     with pytest.raises(ConfigError, match="listed twice"):
         web('frame_ancestors = ["https://a.example", "https://a.example"]')
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://candle:s3cret@db.example:5433/market", "postgresql://candle@db.example:5433/market"),
+        ("postgres://candle:s3cret%2F%40@db/market?sslmode=require", "postgresql://candle@db/market"),
+        ("postgresql://db/market?user=candle&password=s3cret", "postgresql://db/market"),
+        ("postgresql:///market?host=/run/postgresql", "postgresql:///market"),
+        (
+            "postgresql://candle:s3cret@[2001:db8::1]:5432,b:5433/market",
+            "postgresql://candle@[2001:db8::1]:5432,b:5433/market",
+        ),
+        ("postgresql://candle@db", "postgresql://candle@db"),
+        ("postgresql://", "postgresql://"),
+    ],
+)
+def test_the_store_can_be_a_database(url: str, place: str) -> None:
+    settings = load(None, {"CANDLEACTORS_STORE__URL": url})
+    assert (settings.store.url, settings.store.place) == (url, place)
+    assert "s3cret" not in repr(settings)
+    assert settings.socket_path == Path("candleactors.sock")
+    assert evolve(settings, status_socket=Path("a.sock")).socket_path == Path("a.sock")
+    assert StoreSettings(path=Path("data/a.sqlite")).place == "data/a.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ("mysql://candle:s3cret@db/market", "not of the form postgresql://"),
+        ("candle:s3cret@db", "not of the form postgresql://"),
+        ("postgresql:s3cret", "not of the form postgresql://"),
+        ("", "not of the form postgresql://"),
+        ("postgresql://candle:s3cret/x@db/market", "is written as %2F"),
+        ("postgresql://candle:s3cret#x@db/market", "is written as %2F"),
+        ("postgresql://candle:s3:cret@db/market", "is written as %2F"),
+        ("postgresql://candle:s3cret@x@db/market", "is written as %2F"),
+        ("postgresql://candle:s3cret/market", "not of the form postgresql://"),
+        ("postgresql://candle:s3cret@db/mar ket", "is written as %2F"),
+    ],
+)
+def test_no_message_quotes_the_url_of_the_store(bad: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load(None, {"CANDLEACTORS_STORE__URL": bad})
+    assert str(caught.value).startswith("CANDLEACTORS_STORE__URL: store.url: ")
+    assert not any(part in str(caught.value) for part in ("s3cret", "s3", "market"))
+
+
+def test_a_store_is_a_file_or_a_database(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[store]\npath = "a.sqlite"')
+    with pytest.raises(ConfigError, match=r"^CANDLEACTORS_STORE__URL: store.url: a path is set as well: which of the"):
+        load(tmp_path / "config.toml", {"CANDLEACTORS_STORE__URL": "postgresql://db/market"})
+    assert load(None, {"CANDLEACTORS_STORE__URL": "none"}).store == StoreSettings()

@@ -42,8 +42,8 @@ from candleactors.errors import FeedClosed, UnknownVenue
 from candleactors.logs import default_logger
 from candleactors.model import DAY_MS, Candle, Cursor, Gap, GapSummary, Stream, SyncStatus, Timeframe
 from candleactors.settings import Settings, SubscriberSettings
+from candleactors.stores import open_store
 from candleactors.stores.base import Store
-from candleactors.stores.sqlite import open_sqlite
 from candleactors.transport.clock import Clock, SystemClock
 from candleactors.transport.network import Network, TcpNetwork
 from candleactors.transport.rest import RestClient
@@ -353,7 +353,7 @@ async def open_feed(
     `settings` may be the path of a configuration file. What they declare is watched from the start. However the body
     ends, by returning, raising or the host's cancellation, the feed stops in order, within ``supervision.drain_s``
     seconds before what remains is cancelled. `services` run with the feed, under its supervision. `store` remains the
-    caller's; without it the SQLite file of the settings is opened and closed. `network`, `clock` and `rng` are for
+    caller's; without it the one that the settings name is opened and closed. `network`, `clock` and `rng` are for
     tests and simulations.
 
     Raises `ConfigError` for wrong settings, `StoreUnavailable` where the store cannot be opened, and what made the feed
@@ -367,9 +367,7 @@ async def open_feed(
     journal = Journal(log or default_logger(), used_clock)
     latency = CloseLatency(used_clock)
     async with AsyncExitStack() as stack:
-        used_store: Store = (
-            store if store is not None else await stack.enter_async_context(open_sqlite(chosen.store.path))
-        )
+        used_store: Store = store if store is not None else await stack.enter_async_context(open_store(chosen.store))
         limits, clients = {}, {}
         for name, venue in chosen.venues.items():
             codec = venues.codec(name)

@@ -6,9 +6,11 @@ are seconds, counts are counts. A value out of range raises `ConfigError`, which
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
@@ -162,18 +164,62 @@ class AggregationSettings:
     """Corrections of candles so far back are worked in at once; for older ones the store is read."""
 
 
+_CANDLES: Final = Path("candles.sqlite")
+_DATABASE_URL: Final = re.compile(
+    r"postgres(?:ql)?://(?:(?P<user>[^:/?#@\s]*)(?::[^:/?#@\s]*)?@)?"
+    r"(?P<hosts>(?:\[[0-9A-Fa-f:.]+\]|:[0-9]+(?=[,/?]|$)|[^:/?#@\[\]\s])*)"
+    r"(?P<database>/[^/?#@\s]*)?(?:\?[^#\s]*)?"
+)
+
+
+def shown_url(url: str) -> str:
+    """Return the URL of a database without the password and the options, which may hold one too.
+
+    Raises `ConfigError`, which quotes nothing of it, for what is no such URL, or one whose password cannot be told from
+    the rest.
+    """
+    shape = _DATABASE_URL.fullmatch(url)
+    if shape is not None:
+        user = f"{shape['user']}@" if shape["user"] else ""
+        return f"postgresql://{user}{shape['hosts']}{shape['database'] or ''}"
+    if url.startswith(("postgresql:", "postgres:")) and "@" in url:
+        raise ConfigError(
+            "this URL cannot be read; in a user name or password, each of / ? # @ : is written as %2F and so on"
+        )
+    raise ConfigError("not of the form postgresql://user:password@host/database")
+
+
 @frozen
 class StoreSettings:
     """Where closed candles go."""
 
-    path: Path = field(default=Path("candles.sqlite"), validator=not_blank)
+    path: Path = field(default=_CANDLES, validator=not_blank)
     """The SQLite file; created if it is missing."""
+    url: Secret | None = field(default=None, repr=False)
+    """``postgresql://user:password@host/database`` to use instead of a file. Best given as a variable."""
     flush_interval_s: float = field(default=0.25, validator=at_least(0))
     """Wait for more rows before a write."""
     batch: int = field(default=5_000, validator=at_least(1))
     """Most rows of one transaction."""
     max_pending: int = field(default=200_000, validator=at_least(1))
     """Rows kept in memory while the store cannot be written."""
+
+    @url.validator
+    def _check_url(self, attribute: Attribute[Any], value: str | None) -> None:
+        """Accept the URL of a database, where no `path` is chosen as well."""
+        if value is None:
+            return
+        try:
+            shown_url(value)
+        except ConfigError as error:
+            raise error.at(attribute.name) from None
+        if self.path != _CANDLES:
+            raise ConfigError("a path is set as well: which of the two?", key=attribute.name)
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for messages and logs: the path, or the URL without password and options."""
+        return str(self.path) if self.url is None else shown_url(self.url)
 
 
 @frozen
@@ -264,5 +310,12 @@ class Settings:
 
     @property
     def socket_path(self) -> Path:
-        """The Unix socket of ``candleactors status``: `status_socket`, else the store's path with ``.sock`` added."""
-        return self.status_socket or self.store.path.with_name(self.store.path.name + ".sock")
+        """The Unix socket of ``candleactors status``: `status_socket`, else the store's path with ``.sock`` added.
+
+        With a database instead of a file it is ``candleactors.sock`` in the working directory.
+        """
+        if self.status_socket is not None:
+            return self.status_socket
+        if self.store.url is not None:
+            return Path("candleactors.sock")
+        return self.store.path.with_name(self.store.path.name + ".sock")

@@ -187,7 +187,7 @@ def test_nothing_of_a_file_with_a_bad_row_is_imported(candleactors: Shell) -> No
         ("BTCUSDT-1m.csv", ["--venue", "a:b"], 2, '"a:b" is not a venue'),
         ("BTCUSDT-1m.csv", [*SPOT, "--store", "a", "--config", "b"], 2, "--store and --config exclude each other"),
         ("BTCUSDT-1m.csv", [*SPOT, "--store", "absent/a.sqlite"], 1, "absent/a.sqlite: cannot be opened"),
-        ("BTCUSDT-1m.csv", [*SPOT, "--store", "."], 1, "cannot be opened"),
+        ("BTCUSDT-1m.csv", [*SPOT, "--store", "."], 2, 'path: "." names no file'),
         ("absent.csv", SPOT, 1, "absent.csv: cannot be read: No such file or directory;"),
         (".", SPOT, 1, ".: is a folder, not a file;"),
     ],

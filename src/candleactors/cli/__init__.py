@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "status": "Ask a running feed how it is.",
     "history": "Print stored candles as a table, CSV or JSON.",
     "import": "Put files of candles into the store.",
+    "db": "Look at the store's tables, and bring them up to date.",
     "resample": "Make candles of other sizes out of files.",
     "sim": "Simulate Binance for any client.",
     "completion": "Print a script for completion in the shell.",

@@ -32,7 +32,7 @@ def summary(settings: Settings) -> list[str]:
     health, repair = settings.health, settings.repair
     return [
         *lines,
-        f"store        {settings.store.path}",
+        f"store        {settings.store.place}",
         f"status       {settings.socket_path}",
         f"web          {_web(settings.web)}",
         f"health       every {health.interval_s:g} s, a stream is stale after {health.stale_after_s:g} s",

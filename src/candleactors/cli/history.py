@@ -16,7 +16,9 @@ from candleactors.cli.options import as_instant_ms, as_timeframe, settings_from
 from candleactors.errors import CandleactorsError
 from candleactors.klines.writers import write_csv, write_json
 from candleactors.model import Candle, Stream, Timeframe
-from candleactors.stores.sqlite import SqliteStore, open_sqlite
+from candleactors.settings import StoreSettings
+from candleactors.stores import open_store
+from candleactors.stores.base import Archive
 
 _TABLE_ROWS = 30
 
@@ -36,7 +38,7 @@ class _Query:
 @click.argument("timeframe", callback=as_timeframe)
 @click.option("--venue", help="The venue; needed where several have the stream.")
 @click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
-@click.option("--config", type=click.Path(path_type=Path), help="Take the store's file from this configuration.")
+@click.option("--config", type=click.Path(path_type=Path), help="Take the store from this configuration.")
 @click.option("--start", callback=as_instant_ms, help="Earliest open time: ISO 8601 (UTC) or milliseconds.")
 @click.option("--end", callback=as_instant_ms, help="Latest open time.")
 @click.option("--limit", type=click.IntRange(1), help="Most candles: the newest, or from --start on the oldest.")
@@ -70,16 +72,16 @@ def history(
     """
     if store is not None and config is not None:
         raise click.UsageError("--store and --config exclude each other")
-    path = store or settings_from(config).store.path
+    settings = settings_from(config).store if store is None else StoreSettings(path=store)
     if limit is None and format_ == "table":
         limit = _TABLE_ROWS
-    candles = trio.run(_read, path, _Query(venue, symbol, timeframe, start, end, limit))
+    candles = trio.run(_read, settings, _Query(venue, symbol, timeframe, start, end, limit))
     {"table": _print_table, "csv": _print_csv, "json": _print_json}[format_](candles)
 
 
-async def _read(path: Path, query: _Query) -> list[Candle]:
-    async with open_sqlite(path, read_only=True, threaded=False) as store:
-        stream = _choose(await store.streams(), query, path)
+async def _read(settings: StoreSettings, query: _Query) -> list[Candle]:
+    async with open_store(settings, read_only=True, threaded=False) as store:
+        stream = _choose(await store.streams(), query, settings.place)
         read = partial(store.candles, stream)
         newest = query.start_ms is None
         candles = await read(query.start_ms, query.end_ms, query.limit, newest=newest)
@@ -88,7 +90,7 @@ async def _read(path: Path, query: _Query) -> list[Candle]:
         return candles
 
 
-def _choose(stored: list[Stream], query: _Query, path: Path) -> Stream:
+def _choose(stored: list[Stream], query: _Query, place: str) -> Stream:
     found = [
         stream
         for stream in stored
@@ -108,10 +110,10 @@ def _choose(stored: list[Stream], query: _Query, path: Path) -> Stream:
     elif stored:
         hint = f"{len(stored)} streams are stored, for example {stored[0]}"
     venue = f" of {query.venue}" if query.venue else ""
-    raise CandleactorsError(f"{path} has no {query.symbol} {query.timeframe}{venue}; {hint}")
+    raise CandleactorsError(f"{place} has no {query.symbol} {query.timeframe}{venue}; {hint}")
 
 
-async def _nothing(store: SqliteStore, stream: Stream) -> str:
+async def _nothing(store: Archive, stream: Stream) -> str:
     first = await store.candles(stream, limit=1)
     last = await store.candles(stream, limit=1, newest=True)
     if not first:

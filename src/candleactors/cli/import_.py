@@ -18,7 +18,8 @@ from candleactors.errors import CandleactorsError, ConfigError, MalformedFile
 from candleactors.klines.importing import Importer, StreamImport
 from candleactors.klines.reader import KlineFile
 from candleactors.model import Stream, Timeframe
-from candleactors.stores.sqlite import open_sqlite
+from candleactors.settings import StoreSettings
+from candleactors.stores import open_store
 
 _BUSY_TIMEOUT_S = 30.0
 _HOLES = 3
@@ -29,7 +30,7 @@ _IMPORTING = 3
 @click.command("import")
 @of_files
 @click.option("--store", type=click.Path(path_type=Path), help="The store's file; created if there is none.")
-@click.option("--config", type=click.Path(path_type=Path), help="Take the store's file from this configuration.")
+@click.option("--config", type=click.Path(path_type=Path), help="Take the store from this configuration.")
 def import_(
     files: tuple[Path, ...],
     venue: str | None,
@@ -59,13 +60,13 @@ def import_(
     """
     if store is not None and config is not None:
         raise click.UsageError("--store and --config exclude each other")
-    path = store or settings_from(config).store.path
+    settings = settings_from(config).store if store is None else StoreSettings(path=store)
     opened = [
         KlineFile(file, venue=venue, symbol=symbol, timeframe=timeframe, recorded_ms=recorded_ms) for file in files
     ]
     run = _Run(opened)
     try:
-        trio.run(run.import_into, path)
+        trio.run(run.import_into, settings)
     except KeyboardInterrupt:
         run.print_summary()
         click.echo("candleactors: interrupted; the same command goes on", err=True)
@@ -89,13 +90,13 @@ class _Run:
         self._rows = 0
         self._importer: Importer | None = None
 
-    async def import_into(self, path: Path) -> None:
+    async def import_into(self, settings: StoreSettings) -> None:
         for file in self._files:
             # What the command lacks is said before anything is imported; what the file lacks, when its turn comes.
             with suppress(MalformedFile), closing(file.rows()) as rows:
                 next(rows, None)
         now_ms = time.time_ns() // 1_000_000
-        async with open_sqlite(path, threaded=False, guest=True, busy_timeout_s=_BUSY_TIMEOUT_S) as store:
+        async with open_store(settings, threaded=False, guest=True, wait_s=_BUSY_TIMEOUT_S) as store:
             with progress((1 + _IMPORTING) * sum(file.size for file in self._files)) as bar:
                 self._importer = Importer(store, now_ms, partial(self._tell, bar))
                 for file in self._files:

@@ -153,15 +153,15 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
 
     Raises `ConfigError` if they are not ours or of a newer version.
     """
-    if _version(connection, path) == VERSION:
+    if version(connection, path) == VERSION:
         return
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    version = _version(connection, path)
-    if version == 0:
+    found = version(connection, path)
+    if found == 0:
         statements = [*_TABLES, _VIEW]
     else:
-        statements = [statement for earlier in range(version, VERSION) for statement in _UPGRADES[earlier]]
+        statements = [statement for earlier in range(found, VERSION) for statement in _UPGRADES[earlier]]
     for statement in statements:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -171,27 +171,30 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
 
 def require(connection: sqlite3.Connection, path: str) -> None:
     """Raise `ConfigError` unless the database holds our tables, of this version."""
-    version = _version(connection, path)
-    if version == 0:
+    found = version(connection, path)
+    if found == 0:
         raise ConfigError(f"{path} is an empty database, not a store")
-    if version < VERSION:
+    if found < VERSION:
         raise ConfigError(f"{path} was written by an older candleactors; a feed that opens it brings it up to date")
 
 
-def _version(connection: sqlite3.Connection, path: str) -> int:
-    """Return the version of the tables, 0 where there are none."""
+def version(connection: sqlite3.Connection, path: str) -> int:
+    """Return the version of the tables, 0 where there are none.
+
+    Raises `ConfigError` if they are not ours or of a newer version.
+    """
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application_id != APPLICATION_ID:
         if objects or application_id:
             raise ConfigError(f"{path} is the database of another program")
         return 0
-    if version > VERSION:
+    if found > VERSION:
         raise ConfigError(
-            f"{path} was written by a newer candleactors (schema {version}, this one reads up to {VERSION}); upgrade"
+            f"{path} was written by a newer candleactors (schema {found}, this one reads up to {VERSION}); upgrade"
         )
-    return int(version)
+    return int(found)
 
 
 def stream_key(stream: Stream) -> tuple[str, str, str]:

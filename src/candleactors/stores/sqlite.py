@@ -25,6 +25,7 @@ import trio
 from candleactors.errors import LocalProtocolError, StoreUnavailable
 from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.stores import schema
+from candleactors.stores.condition import Condition
 from candleactors.stores.merging import Tally, merged
 from candleactors.stores.remembered_gaps import select_gaps, summary, write_gaps
 
@@ -50,6 +51,24 @@ async def open_sqlite(
         yield store
     finally:
         await store.aclose()
+
+
+def condition(path: Path) -> Condition:
+    """Return how the store at `path` is, without changing it.
+
+    Blocks. Raises `StoreUnavailable` where there is no file or it cannot be read, and `ConfigError` where it is not a
+    store or is one of a newer version.
+    """
+
+    def look(connection: sqlite3.Connection) -> Condition:
+        found = schema.version(connection, str(path))
+        return Condition(f"SQLite {sqlite3.sqlite_version}", found, schema.VERSION)
+
+    connection = _Connection(path, writable=False, busy_timeout_s=_CLOSE_TIMEOUT_S, any_version=True)
+    try:
+        return connection.perform(look)
+    finally:
+        connection.close()
 
 
 class SqliteStore:
@@ -208,10 +227,11 @@ class SqliteStore:
 class _Connection:
     """A connection that opens when it is needed and is thrown away after any failure."""
 
-    def __init__(self, path: Path, *, writable: bool, busy_timeout_s: float) -> None:
+    def __init__(self, path: Path, *, writable: bool, busy_timeout_s: float, any_version: bool = False) -> None:
         self.limiter = trio.CapacityLimiter(1)
         self._path = path
         self._writable = writable
+        self._any_version = any_version
         self._busy_timeout_s = busy_timeout_s
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -254,7 +274,7 @@ class _Connection:
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
-        else:
+        elif not self._any_version:
             schema.require(connection, str(self._path))
         self._identity = _identity(self._path)
         return connection
