@@ -64,7 +64,7 @@ async function wanted() {
   const named = { venue: query.get("venue"), symbol: query.get("symbol"), timeframe: query.get("timeframe") };
   if (named.venue && named.symbol && named.timeframe) return /** @type {Stream} */ (named);
   const { streams } = await get("api/streams");
-  const minutes = streams.find((one) => one.timeframe === "1m");
+  const minutes = streams.find((/** @type {Stream} */ one) => one.timeframe === "1m");
   const first = minutes ?? streams[0] ?? { venue: venue.options[0]?.value ?? "", symbol: "", timeframe: "1m" };
   return {
     venue: named.venue ?? first.venue,
