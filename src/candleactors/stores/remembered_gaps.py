@@ -14,7 +14,7 @@ from candleactors.stores.gaps import settle, summarize
 
 def write_gaps(
     connection: sqlite3.Connection,
-    ids: Mapping[Stream, int],
+    ids: Mapping[schema.Key, int],
     candles: Sequence[Candle],
     gaps: Sequence[Gap],
     repaired_ms: int,
@@ -27,24 +27,25 @@ def write_gaps(
     filled: defaultdict[Stream, set[int]] = defaultdict(set)
     if with_gaps:
         for candle in candles:
-            if candle.closed and ids[candle.stream] in with_gaps:
+            if candle.closed and ids[schema.stream_key(candle)] in with_gaps:
                 filled[candle.stream].add(candle.open_time_ms)
     new: defaultdict[Stream, list[Gap]] = defaultdict(list)
     for gap in gaps:
         new[gap.stream].append(gap)
         rows = connection.execute(
             "SELECT open_time_ms FROM candle WHERE stream = ? AND closed = 1 AND open_time_ms BETWEEN ? AND ?",
-            (ids[gap.stream], gap.first_open_ms, gap.last_open_ms),
+            (ids[schema.stream_key(gap)], gap.first_open_ms, gap.last_open_ms),
         )
         filled[gap.stream].update(open_time_ms for (open_time_ms,) in rows)
     repairs: list[schema.Row] = []
     for stream, open_times in filled.items():
+        number = ids[schema.stream_key(stream)]
         left, mended = settle(select_gaps(connection, stream), new[stream], open_times)
-        repairs += [(ids[stream], gap.first_open_ms, gap.last_open_ms, gap.reason.value, repaired_ms) for gap in mended]
-        connection.execute("DELETE FROM gap WHERE stream = ?", (ids[stream],))
+        repairs += [(number, gap.first_open_ms, gap.last_open_ms, gap.reason.value, repaired_ms) for gap in mended]
+        connection.execute("DELETE FROM gap WHERE stream = ?", (number,))
         connection.executemany(
             "INSERT INTO gap (stream, first_open_ms, last_open_ms, reason) VALUES (?, ?, ?, ?)",
-            [(ids[stream], gap.first_open_ms, gap.last_open_ms, gap.reason.value) for gap in left],
+            [(number, gap.first_open_ms, gap.last_open_ms, gap.reason.value) for gap in left],
         )
     if repairs:
         connection.executemany(

@@ -32,8 +32,8 @@ from candleactors.stores.remembered_gaps import select_gaps, summary, write_gaps
 T = TypeVar("T")
 
 _CLOSE_TIMEOUT_S: Final = 10.0
-_CHECKPOINT_PAGES: Final = 4_000
-"""A minute's close of 1,000 streams touches as many pages; a checkpoint after each cost a third more time."""
+_CHECKPOINT_PAGES: Final = 8_000
+"""32 MiB. A batch of 1,000 streams touches thousands of pages; a checkpoint after each cost a third more time."""
 _MOST_PARAMETERS: Final = 500
 _FIRST_MS: Final = -(1 << 63)
 _LAST_MS: Final = (1 << 63) - 1
@@ -314,8 +314,8 @@ def _write(
 def _upsert(
     connection: sqlite3.Connection, candles: Sequence[Candle], gaps: Sequence[Gap], repaired_ms: int | None
 ) -> None:
-    ids = _stream_ids(connection, {candle.stream for candle in candles} | {gap.stream for gap in gaps})
-    rows = [schema.to_row(ids[candle.stream], candle) for candle in candles]
+    ids = _stream_ids(connection, {*map(schema.stream_key, candles), *map(schema.stream_key, gaps)})
+    rows = [schema.to_row(ids[schema.stream_key(candle)], candle) for candle in candles]
     # Neighbours share pages. The sort is stable, so that the later write of one interval stays the later.
     rows.sort(key=operator.itemgetter(0, 1))
     connection.executemany(schema.UPSERT, rows)
@@ -357,10 +357,9 @@ def _select_some(connection: sqlite3.Connection, stream: Stream, open_times_ms: 
     return found
 
 
-def _stream_ids(connection: sqlite3.Connection, streams: Iterable[Stream]) -> dict[Stream, int]:
+def _stream_ids(connection: sqlite3.Connection, keys: Iterable[schema.Key]) -> dict[schema.Key, int]:
     ids = {}
-    for stream in streams:
-        key = schema.stream_key(stream)
+    for key in keys:
         row = connection.execute(
             "SELECT id FROM stream WHERE venue = ? AND symbol = ? AND timeframe = ?", key
         ).fetchone()
@@ -368,7 +367,7 @@ def _stream_ids(connection: sqlite3.Connection, streams: Iterable[Stream]) -> di
             row = connection.execute(
                 "INSERT INTO stream (venue, symbol, timeframe) VALUES (?, ?, ?) RETURNING id", key
             ).fetchone()
-        ids[stream] = row[0]
+        ids[key] = row[0]
     return ids
 
 
