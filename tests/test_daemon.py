@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import resource
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import trio
 
 from candleactors import daemon
+from candleactors.errors import ConfigError
 
 ENDLESS = resource.RLIM_INFINITY
 
@@ -57,3 +61,17 @@ def test_a_process_that_is_allowed_more_open_files_takes_them() -> None:
     soft, hard, before = map(int, done.stdout.split())
     assert hard == before
     assert soft == (65_536 if hard == ENDLESS else min(65_536, hard))
+
+
+async def test_the_socket_of_a_feed_that_answers_is_not_taken_and_a_dead_one_is(tmp_path: Path) -> None:
+    path = tmp_path / "candles.sock"
+    async with daemon._listening(path):
+        with pytest.raises(ConfigError, match="another feed answers at"):
+            async with daemon._listening(path):
+                pytest.fail("two feeds at one socket")
+        assert path.is_socket(), "it is the first one's still"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    async with daemon._listening(path), await trio.open_unix_socket(str(path)):
+        pass
+    assert not path.exists()

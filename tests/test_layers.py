@@ -33,7 +33,7 @@ IMPURE_MODULES = {
     *("time", "random", "secrets", "logging", "structlog", "socket", "ssl", "select", "threading", "subprocess"),
 }
 ONLY_IN = {"trio_websocket": {"transport/websocket.py"}, "httpx": {"transport/rest.py"}}
-ONLY_UNDER = {"litestar": "web/", "hypercorn": "web/", "prometheus_client": "web/metrics.py"}
+ONLY_UNDER = {"litestar": "web/", "hypercorn": "web/", "prometheus_client": "web/metrics.py", "psycopg": "stores/"}
 
 
 def imported(source: str, package: tuple[str, ...]) -> Iterator[str]:

@@ -57,7 +57,7 @@ async def run_daemon(settings: Settings, *, network: Network | None = None) -> N
                 services = _services(checked)
                 async with open_feed(checked, services=services, network=used_network) as feed:
                     _settle_memory()
-                    log.info("feed runs", pid=os.getpid(), store=str(settings.store.path))
+                    log.info("feed runs", pid=os.getpid(), store=settings.store.place)
                     await serve_status(feed, settings.socket_path)
             nursery.cancel_scope.cancel()
     log.info("feed stopped")
@@ -120,9 +120,12 @@ async def _answer(feed: Feed, stream: trio.SocketStream) -> None:
 
 @asynccontextmanager
 async def _listening(path: Path) -> AsyncIterator[trio.socket.SocketType]:
-    """Bind the socket at `path`, readable by its owner only. A dead one is replaced: the store has but one writer."""
+    """Bind the socket at `path`, readable by its owner only. A dead one is replaced."""
     place = trio.Path(path)
     if await place.is_socket():
+        # Feeds that share a database may share a folder as well.
+        if await _is_answered(path):
+            raise ConfigError(f"another feed answers at {path}", key="status_socket")
         await place.unlink()
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
@@ -138,3 +141,12 @@ async def _listening(path: Path) -> AsyncIterator[trio.socket.SocketType]:
     finally:
         listener.close()
         os.unlink(path)
+
+
+async def _is_answered(path: Path) -> bool:
+    try:
+        stream = await trio.open_unix_socket(str(path))
+    except OSError:
+        return False
+    await stream.aclose()
+    return True
