@@ -25,11 +25,10 @@ import psycopg
 import trio
 
 from candleactors.model import MINUTE_MS, Candle, Source, Stream, Timeframe
-from candleactors.stores import schema
 from candleactors.stores.base import Archive
 from candleactors.stores.postgres import open_postgres
 from candleactors.stores.postgres import rows as postgres_rows
-from candleactors.stores.sqlite import open_sqlite
+from candleactors.stores.sqlite import open_sqlite, schema
 
 BATCH = 5_000
 """Rows of one transaction, as by default."""

@@ -99,7 +99,7 @@ def test_errors_import_nothing_at_run_time() -> None:
         ("venues/binance.py", "import logging"),
         ("venues/binance.py", "import socket"),
         ("venues/binance.py", "from candleactors.actors.mailbox import Mailbox"),
-        ("stores/sqlite.py", "import candleactors.venues"),
+        ("stores/sqlite/store.py", "import candleactors.venues"),
         ("sim/market.py", "from candleactors.venues import codec"),
         ("sim/server.py", "from candleactors.transport.network import Network"),
         ("sim/server.py", "from candleactors.actors import feed"),

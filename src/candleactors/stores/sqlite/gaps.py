@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from candleactors.model import Candle, Gap, GapSummary, Stream
-from candleactors.stores import schema
 from candleactors.stores.base import REPAIRS_KEPT_MS
 from candleactors.stores.gaps import settle, summarize
+from candleactors.stores.sqlite import schema
 
 
 def write_gaps(
