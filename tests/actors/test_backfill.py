@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import trio
@@ -23,7 +23,7 @@ from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import RequestFailed, StoreUnavailable
 from candleactors.model import Stream, Timeframe
 from candleactors.settings import BackoffSettings, RepairSettings
-from candleactors.stores.base import Store
+from candleactors.stores.base import Standing, Store
 from candleactors.transport.clock import VirtualClock
 from candleactors.transport.rest import RestAnswer, RestClient
 from candleactors.venues import codec
@@ -86,15 +86,11 @@ class EmptyStore:
 
     broken = False
 
-    async def gaps(self, of: Stream) -> list[Any]:
+    async def standing(self, of: Stream, count: int) -> Standing:
         await trio.lowlevel.checkpoint()
         if self.broken:
             raise StoreUnavailable("busy")
-        return []
-
-    async def candles(self, of: Stream, **options: Any) -> list[Any]:
-        await trio.lowlevel.checkpoint()
-        return []
+        return Standing()
 
 
 class Bench:

@@ -15,6 +15,7 @@ from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Cursor, Gap, GapReason, GapSummary, Stream, Timeframe
 from candleactors.settings import RepairSettings, StoreSettings
 from candleactors.sim.faults import FaultKind
+from candleactors.stores.base import Standing
 from candleactors.stores.sqlite import SqliteStore
 
 SECOND = Stream(SPOT, "BTCUSDT", Timeframe("1s"))
@@ -45,6 +46,10 @@ class BadStore:
     async def candles(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Candle]:
         self._check()
         return await self._store.candles(stream, *args, **kwargs)
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        self._check()
+        return await self._store.standing(stream, count)
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         self._check()

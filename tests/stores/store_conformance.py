@@ -19,7 +19,7 @@ from stored_candles import FAR_MS, OTHER, STREAM, at_ms, candle, gap
 
 from candleactors.errors import LocalProtocolError, StoreUnavailable
 from candleactors.model import DAY_MS, Candle, GapReason, Source, Stream, Timeframe
-from candleactors.stores.base import REPAIRS_KEPT_MS, Archive
+from candleactors.stores.base import REPAIRS_KEPT_MS, Archive, Standing
 from candleactors.stores.merging import Tally, merged
 
 Place = TypeVar("Place")
@@ -354,6 +354,19 @@ class StoreConformance(Generic[Place]):
             assert await store.tails({STREAM: -(2**60), OTHER: 0}) == {STREAM: [candle(0), candle(1)]}
             assert await store.tails({}) == {}
 
+    async def test_where_a_stream_stands(self, place: Place) -> None:
+        async with self.open(place) as store:
+            await store.write([candle(at) for at in range(5)], [gap(6, 7), gap(-3, -2, GapReason.VENUE)])
+            await store.write([candle(5, closed=False), candle(4, OTHER)], [gap(9, 9, stream=OTHER)])
+            gaps = (gap(-3, -2, GapReason.VENUE), gap(6, 7))
+            assert await store.standing(STREAM, 3) == Standing(gaps, (candle(2), candle(3), candle(4)))
+            assert (await store.standing(STREAM, 3)).last_ms == at_ms(7)
+            assert await store.standing(OTHER, 9) == Standing((gap(9, 9, stream=OTHER),), (candle(4, OTHER),))
+            await store.write([candle(8)], [])
+            assert (await store.standing(STREAM, 1)).last_ms == at_ms(8)
+            assert await store.standing(evolve(STREAM, symbol="NONE"), 3) == Standing()
+            assert Standing().last_ms is None
+
     async def test_an_empty_store_answers(self, place: Place) -> None:
         async with self.open(place) as store:
             assert await store.streams() == []
@@ -435,6 +448,8 @@ class StoreConformance(Generic[Place]):
                 await store.candles(STREAM)
             with trio.testing.assert_checkpoints():
                 await store.gaps(STREAM)
+            with trio.testing.assert_checkpoints():
+                await store.standing(STREAM, 1)
             with trio.testing.assert_checkpoints():
                 await store.gap_summary(0)
             with trio.testing.assert_checkpoints():

@@ -120,11 +120,8 @@ class Backfill:
         """Answer what the store has. Where it cannot be read, there is no answer, and the wish comes again."""
         try:
             for stream in wish.streams:
-                gaps = tuple(await self._store.gaps(stream))
-                rows = await self._store.candles(stream, limit=remembered(stream.timeframe), newest=True)
-                recent = tuple(row for row in rows if row.closed)
-                told = [gap.last_open_ms for gap in gaps[-1:]] + [row.open_time_ms for row in recent[-1:]]
-                await self._answers.put(Opened(stream, max(told, default=None), gaps, recent))
+                stood = await self._store.standing(stream, remembered(stream.timeframe))
+                await self._answers.put(Opened(stream, stood.last_ms, stood.gaps, stood.candles))
         except TransientError as error:
             self._on_trouble(RestTrouble(None, error))
 

@@ -9,6 +9,7 @@ import trio
 
 from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Gap, GapSummary, Stream
+from candleactors.stores.base import Standing
 from candleactors.stores.sqlite import SqliteStore
 
 _SLOW_S = 3.0
@@ -76,6 +77,11 @@ class ProcessStore:
         """See `Store.tails`."""
         self._check("unreadable", "the disk does not answer")
         return await self._store.tails(starts_ms)
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        """See `Store.standing`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.standing(stream, count)
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         """See `Store.gaps`."""

@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from attrs import frozen
+
 from candleactors.model import DAY_MS, Candle, Gap, GapSummary, Stream
 from candleactors.stores.merging import Tally
 
 REPAIRS_KEPT_MS = 7 * DAY_MS
 """How long a store remembers at least what was repaired."""
+
+
+@frozen
+class Standing:
+    """Where a stream stands in a store: its gaps and its newest closed candles, both ascending."""
+
+    gaps: tuple[Gap, ...] = ()
+    candles: tuple[Candle, ...] = ()
+
+    @property
+    def last_ms(self) -> int | None:
+        """The open time of the last interval told of, be it by a candle or a gap; ``None`` where there is none."""
+        told = [gap.last_open_ms for gap in self.gaps[-1:]] + [candle.open_time_ms for candle in self.candles[-1:]]
+        return max(told, default=None)
 
 
 class Store(Protocol):
@@ -47,6 +63,10 @@ class Store(Protocol):
 
         What has none is left out.
         """
+        ...
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        """Return the gaps of `stream` and its newest closed candles, `count` at most."""
         ...
 
     async def gaps(self, stream: Stream) -> list[Gap]:

@@ -66,6 +66,9 @@ SELECT_RANGE: Final = f"""
     SELECT {_VALUES} FROM market_data.candle WHERE {_OF_STREAM} AND open_time BETWEEN %s AND %s ORDER BY open_time
 """
 SELECT_SOME: Final = f"SELECT {_VALUES} FROM market_data.candle WHERE {_OF_STREAM} AND open_time = ANY(%s)"
+SELECT_NEWEST: Final = f"""
+    SELECT {_VALUES} FROM market_data.candle WHERE {_OF_STREAM} AND closed ORDER BY open_time DESC LIMIT %s
+"""
 SELECT_CLOSED: Final = f"""
     SELECT open_time FROM market_data.candle WHERE {_OF_STREAM} AND closed AND open_time BETWEEN %s AND %s
 """

@@ -13,6 +13,7 @@ import trio
 from candleactors.errors import LocalProtocolError
 from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.settings import shown_url
+from candleactors.stores.base import Standing
 from candleactors.stores.merging import Tally, merged
 from candleactors.stores.postgres import partitions, rows
 from candleactors.stores.postgres.connection import Link, Patience, Session
@@ -112,6 +113,17 @@ class PostgresStore:
             if newest:
                 found.reverse()
             return [rows.to_candle(stream, row) for row in found]
+
+        return await self._read(query)
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        """Return the gaps of `stream` and its newest closed candles, `count` at most."""
+
+        def query(session: Session) -> Standing:
+            gaps = select_gaps(session.connection, stream)
+            parameters = (*rows.name_of(stream), count)
+            found = session.connection.execute(rows.SELECT_NEWEST, parameters, binary=True).fetchall()
+            return Standing(tuple(gaps), tuple(rows.to_candle(stream, row) for row in reversed(found)))
 
         return await self._read(query)
 

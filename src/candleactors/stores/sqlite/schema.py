@@ -135,7 +135,7 @@ SELECT_SOME: Final = f"""
 """
 SELECT_LATEST: Final = f"""
     SELECT open_time_ms, {", ".join(_FIELDS)} FROM candle
-    WHERE stream = {_STREAM_ID} AND closed = 1 ORDER BY open_time_ms DESC LIMIT 1
+    WHERE stream = {_STREAM_ID} AND closed = 1 ORDER BY open_time_ms DESC LIMIT ?
 """
 SELECT_GAPS: Final = f"""
     SELECT first_open_ms, last_open_ms, reason FROM gap WHERE stream = {_STREAM_ID} ORDER BY first_open_ms

@@ -13,6 +13,7 @@ import trio
 
 from candleactors.errors import LocalProtocolError
 from candleactors.model import Candle, Gap, GapSummary, Stream
+from candleactors.stores.base import Standing
 from candleactors.stores.condition import Condition
 from candleactors.stores.merging import Tally
 from candleactors.stores.sqlite import schema, writing
@@ -137,7 +138,7 @@ class SqliteStore:
                 rows = connection.execute(f"{schema.SELECT_RANGE} ASC", (*key, start_ms, _LAST_MS)).fetchall()
                 candles = [candle for candle in (schema.to_candle(stream, row) for row in rows) if candle.closed]
                 if not candles:
-                    rows = connection.execute(schema.SELECT_LATEST, key).fetchall()
+                    rows = connection.execute(schema.SELECT_LATEST, (*key, 1)).fetchall()
                     candles = [schema.to_candle(stream, row) for row in rows]
                 if candles:
                     found[stream] = candles
@@ -167,6 +168,16 @@ class SqliteStore:
             if newest:
                 rows.reverse()
             return [schema.to_candle(stream, row) for row in rows]
+
+        return await self._run(self._reader, query)
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        """Return the gaps of `stream` and its newest closed candles, `count` at most."""
+
+        def query(connection: sqlite3.Connection) -> Standing:
+            gaps = select_gaps(connection, stream)
+            rows = connection.execute(schema.SELECT_LATEST, (*schema.stream_key(stream), count)).fetchall()
+            return Standing(tuple(gaps), tuple(schema.to_candle(stream, row) for row in reversed(rows)))
 
         return await self._run(self._reader, query)
 
