@@ -20,7 +20,7 @@ from benchmarks.task import Meter, Task
 from candleactors import Candle, Feed, Gap, Settings, Source, Stream, Timeframe, open_feed
 from candleactors.model import GapSummary
 from candleactors.settings import SubscriberSettings, VenueSettings
-from candleactors.stores.base import Store
+from candleactors.stores.base import Standing, Store
 
 VENUE = "binance-spot"
 MINUTE = Timeframe("1m")
@@ -48,6 +48,10 @@ class Forgetful:
     ) -> list[Candle]:
         await trio.lowlevel.checkpoint()
         return [minute_before(stream)]
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        await trio.lowlevel.checkpoint()
+        return Standing(candles=(minute_before(stream),))
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         await trio.lowlevel.checkpoint()

@@ -26,6 +26,7 @@ from candleactors.core.sharding import ShardLimits
 from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Event, Gap, GapReason, GapSummary, Revision, Source, Stream, Timeframe
 from candleactors.settings import AggregationSettings, SubscriberSettings
+from candleactors.stores.base import Standing
 from candleactors.stores.sqlite import SqliteStore, open_sqlite
 from candleactors.testing import contract_breaches, final_candles, reference_resample
 from candleactors.transport.clock import VirtualClock
@@ -101,6 +102,10 @@ class Shelf:
     async def candles(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Candle]:
         self._check()
         return await self.inner.candles(stream, *args, **kwargs)
+
+    async def standing(self, stream: Stream, count: int) -> Standing:
+        self._check()
+        return await self.inner.standing(stream, count)
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         self._check()
