@@ -18,6 +18,7 @@ import trio
 from benchmarks.klines import ROUNDS_PER_MINUTE, START_MS
 from benchmarks.task import Meter, Task
 from candleactors import Candle, Feed, Gap, Settings, Source, Stream, Timeframe, open_feed
+from candleactors.core.stretches import Stretch
 from candleactors.model import GapSummary
 from candleactors.settings import SubscriberSettings, VenueSettings
 from candleactors.stores.base import Standing, Store
@@ -54,6 +55,12 @@ class Forgetful:
         return Standing(candles=(minute_before(stream),))
 
     async def gaps(self, stream: Stream) -> list[Gap]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def covered(
+        self, stream: Stream, start_ms: int | None = None, end_ms: int | None = None, *, complete: bool = False
+    ) -> list[Stretch]:
         await trio.lowlevel.checkpoint()
         return []
 

@@ -23,6 +23,7 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.subscription import Subscription
 from candleactors.core.sharding import ShardLimits
+from candleactors.core.stretches import Stretch
 from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Event, Gap, GapReason, GapSummary, Revision, Source, Stream, Timeframe
 from candleactors.settings import AggregationSettings, SubscriberSettings
@@ -110,6 +111,10 @@ class Shelf:
     async def gaps(self, stream: Stream) -> list[Gap]:
         self._check()
         return await self.inner.gaps(stream)
+
+    async def covered(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Stretch]:
+        self._check()
+        return await self.inner.covered(stream, *args, **kwargs)
 
     async def gap_summary(self, since_ms: int) -> GapSummary:
         self._check()

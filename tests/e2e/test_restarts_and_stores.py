@@ -11,6 +11,7 @@ import trio
 from attrs import evolve
 from e2e_world import EPOCH, SPOT, Judge, World, open_world, spot
 
+from candleactors.core.stretches import Stretch
 from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Cursor, Gap, GapReason, GapSummary, Stream, Timeframe
 from candleactors.settings import RepairSettings, StoreSettings
@@ -54,6 +55,10 @@ class BadStore:
     async def gaps(self, stream: Stream) -> list[Gap]:
         self._check()
         return await self._store.gaps(stream)
+
+    async def covered(self, stream: Stream, *args: Any, **kwargs: Any) -> list[Stretch]:
+        self._check()
+        return await self._store.covered(stream, *args, **kwargs)
 
     async def gap_summary(self, since_ms: int) -> GapSummary:
         self._check()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from store_model import StoreModel
 from stored_candles import FAR_MS, OTHER, STREAM, at_ms, candle, gap
 
+from candleactors.core.stretches import Stretch
 from candleactors.errors import LocalProtocolError, StoreUnavailable
 from candleactors.model import DAY_MS, Candle, GapReason, Source, Stream, Timeframe
 from candleactors.stores.base import REPAIRS_KEPT_MS, Archive, Standing
@@ -242,6 +243,10 @@ class StoreConformance(Generic[Place]):
                 for stream in (STREAM, OTHER):
                     assert await store.candles(stream) == model.candles(stream)
                     assert await store.gaps(stream) == model.gaps(stream)
+                    for complete in (False, True):
+                        assert await store.covered(stream, complete=complete) == model.covered(
+                            stream, complete=complete
+                        )
                     assert latest.get(stream, []) == model.tail(stream, FAR_MS)
                     tails = await store.tails({stream: at_ms(1)})
                     assert tails.get(stream, []) == model.tail(stream, at_ms(1))
@@ -345,6 +350,26 @@ class StoreConformance(Generic[Place]):
             assert await store.candles(MONTHLY, rows[1].open_time_ms, rows[5].open_time_ms) == rows[1:6]
             assert await store.tails({MONTHLY: rows[6].open_time_ms}) == {MONTHLY: rows[6:]}
             assert await store.tails({MONTHLY: FAR_MS}) == {MONTHLY: rows[-1:]}
+
+            assert await store.covered(MONTHLY) == [
+                Stretch(rows[0].open_time_ms, rows[0].next_open_time_ms),
+                Stretch(rows[1].open_time_ms, rows[5].next_open_time_ms),
+                Stretch(rows[6].open_time_ms, rows[6].next_open_time_ms),
+                Stretch(rows[7].open_time_ms, rows[7].next_open_time_ms),
+            ]
+
+    async def test_what_is_covered_within_a_time(self, place: Place) -> None:
+        async with self.open(place) as store:
+            await store.write([candle(each) for each in (0, 1, 2, 5, 6, 9)] + [candle(3, closed=False)], [])
+            assert await store.covered(STREAM) == [
+                Stretch(at_ms(0), at_ms(3)), Stretch(at_ms(5), at_ms(7)), Stretch(at_ms(9), at_ms(10))
+            ]  # fmt: skip
+            assert await store.covered(STREAM, at_ms(1), at_ms(5)) == [
+                Stretch(at_ms(1), at_ms(3)), Stretch(at_ms(5), at_ms(6))
+            ]  # fmt: skip
+            assert await store.covered(STREAM, at_ms(3), at_ms(4)) == []
+            assert await store.covered(STREAM, -FAR_MS, FAR_MS) == await store.covered(STREAM)
+            assert await store.covered(OTHER) == []
 
     async def test_tails_ignore_open_candles_and_unknown_streams(self, place: Place) -> None:
         async with self.open(place) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from candleactors.core.stretches import Stretch
 from candleactors.model import Candle, Gap, GapReason, GapSummary, Stream
 from candleactors.stores.merging import merged
 
@@ -58,6 +59,18 @@ class StoreModel:
                 runs[-1] = Gap(stream, runs[-1].first_open_ms, at, reason)
             else:
                 runs.append(Gap(stream, at, at, reason))
+        return runs
+
+    def covered(self, stream: Stream, *, complete: bool = False) -> list[Stretch]:
+        """See `Store.covered`."""
+        runs: list[Stretch] = []
+        for candle in self.candles(stream):
+            if not candle.closed or (complete and not candle.complete):
+                continue
+            start_ms, until_ms = candle.open_time_ms, candle.next_open_time_ms
+            if runs and runs[-1].until_ms == start_ms:
+                start_ms = runs.pop().start_ms
+            runs.append(Stretch(start_ms, until_ms))
         return runs
 
     def summary(self, since_ms: int) -> GapSummary:

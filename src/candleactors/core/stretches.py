@@ -6,7 +6,7 @@ what is stored has no hole whenever the work is interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -19,6 +19,19 @@ class Stretch:
 
     start_ms: int
     until_ms: int
+
+
+def runs(edges: Iterable[Sequence[int]]) -> Iterator[Stretch]:
+    """Yield the stretches whose first and last intervals are `edges`, ascending.
+
+    An edge is when the interval opens, when it ends, whether it is the first of a stretch, and whether it is the last.
+    """
+    start_ms = 0
+    for opens, ends, is_first, is_last in edges:
+        if is_first:
+            start_ms = opens
+        if is_last:
+            yield Stretch(start_ms, ends)
 
 
 def pieces(timeframe: Timeframe, first_ms: int, until_ms: int, most: int) -> Iterator[Stretch]:

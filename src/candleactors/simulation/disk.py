@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from candleactors.core.stretches import Stretch
 from candleactors.errors import StoreUnavailable
 from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.stores.base import Standing
@@ -87,6 +88,13 @@ class ProcessStore:
         """See `Store.gaps`."""
         self._check("unreadable", "the disk does not answer")
         return await self._store.gaps(stream)
+
+    async def covered(
+        self, stream: Stream, start_ms: int | None = None, end_ms: int | None = None, *, complete: bool = False
+    ) -> list[Stretch]:
+        """See `Store.covered`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.covered(stream, start_ms, end_ms, complete=complete)
 
     async def gap_summary(self, since_ms: int) -> GapSummary:
         """See `Store.gap_summary`."""

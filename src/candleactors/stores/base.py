@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from candleactors.core.stretches import Stretch
 from candleactors.model import DAY_MS, Candle, Gap, GapSummary, Stream
 from candleactors.stores.merging import Tally
 
@@ -71,6 +72,16 @@ class Store(Protocol):
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         """Return the gaps of `stream` that no candle has filled, ascending and disjoint."""
+        ...
+
+    async def covered(
+        self, stream: Stream, start_ms: int | None = None, end_ms: int | None = None, *, complete: bool = False
+    ) -> list[Stretch]:
+        """Return where closed candles open in [`start_ms`, `end_ms`] without an interval between them, ascending.
+
+        What lies between two of these stretches is a hole. With `complete`, only complete candles count. Reads every
+        row in question: about a second for a million.
+        """
         ...
 
     async def gap_summary(self, since_ms: int) -> GapSummary:

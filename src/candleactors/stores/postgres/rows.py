@@ -72,6 +72,18 @@ SELECT_NEWEST: Final = f"""
 SELECT_CLOSED: Final = f"""
     SELECT open_time FROM market_data.candle WHERE {_OF_STREAM} AND closed AND open_time BETWEEN %s AND %s
 """
+SELECT_EDGES: Final = f"""
+    WITH neighbour AS (
+        SELECT open_time AS opens, close_time + interval '1 ms' AS ends,
+               lag(close_time + interval '1 ms') OVER in_order AS before, lead(open_time) OVER in_order AS after
+        FROM market_data.candle
+        WHERE {_OF_STREAM} AND open_time BETWEEN %s AND %s AND closed AND (complete OR NOT %s)
+        WINDOW in_order AS (ORDER BY open_time)
+    )
+    SELECT opens, ends, before IS DISTINCT FROM opens, after IS DISTINCT FROM ends FROM neighbour
+    WHERE before IS DISTINCT FROM opens OR after IS DISTINCT FROM ends ORDER BY opens
+"""
+"""The candles next to which an interval is missing: before them, after them."""
 _WANTED: Final = """
     unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[])
     WITH ORDINALITY AS wanted (venue, symbol, timeframe, start, number)

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from candleactors.core.stretches import Stretch, runs
 from candleactors.errors import LocalProtocolError
 from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.settings import shown_url
@@ -130,6 +131,20 @@ class PostgresStore:
     async def gaps(self, stream: Stream) -> list[Gap]:
         """Return the gaps of `stream` that no candle has filled, ascending and disjoint."""
         return await self._read(lambda session: select_gaps(session.connection, stream))
+
+    async def covered(
+        self, stream: Stream, start_ms: int | None = None, end_ms: int | None = None, *, complete: bool = False
+    ) -> list[Stretch]:
+        """Return where closed candles open in [`start_ms`, `end_ms`] without a hole; see `Store.covered`."""
+        start = rows.instant(_FIRST_MS if start_ms is None else start_ms)
+        end = rows.instant(_LAST_MS if end_ms is None else end_ms)
+        parameters = (*rows.name_of(stream), start, end, complete)
+
+        def query(session: Session) -> list[Stretch]:
+            found = session.connection.execute(rows.SELECT_EDGES, parameters, binary=True)
+            return list(runs((rows.at_ms(opens), rows.at_ms(ends), *edges) for opens, ends, *edges in found))
+
+        return await self._read(query)
 
     async def gap_summary(self, since_ms: int) -> GapSummary:
         """Return how many gaps are open and what was repaired since `since_ms`; see `Store.gap_summary`."""

@@ -137,6 +137,18 @@ SELECT_LATEST: Final = f"""
     SELECT open_time_ms, {", ".join(_FIELDS)} FROM candle
     WHERE stream = {_STREAM_ID} AND closed = 1 ORDER BY open_time_ms DESC LIMIT ?
 """
+SELECT_EDGES: Final = f"""
+    WITH neighbour AS (
+        SELECT open_time_ms AS opens, close_time_ms + 1 AS ends,
+               lag(close_time_ms + 1) OVER in_order AS before, lead(open_time_ms) OVER in_order AS after
+        FROM candle
+        WHERE stream = {_STREAM_ID} AND open_time_ms BETWEEN ? AND ? AND closed = 1 AND complete >= ?
+        WINDOW in_order AS (ORDER BY open_time_ms)
+    )
+    SELECT opens, ends, before IS NOT opens, after IS NOT ends FROM neighbour
+    WHERE before IS NOT opens OR after IS NOT ends ORDER BY opens
+"""
+"""The candles next to which an interval is missing: before them, after them."""
 SELECT_GAPS: Final = f"""
     SELECT first_open_ms, last_open_ms, reason FROM gap WHERE stream = {_STREAM_ID} ORDER BY first_open_ms
 """

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from candleactors.core.stretches import Stretch, runs
 from candleactors.errors import LocalProtocolError
 from candleactors.model import Candle, Gap, GapSummary, Stream
 from candleactors.stores.base import Standing
@@ -184,6 +185,18 @@ class SqliteStore:
     async def gaps(self, stream: Stream) -> list[Gap]:
         """Return the gaps of `stream` that no candle has filled, ascending and disjoint."""
         return await self._run(self._reader, functools.partial(select_gaps, stream=stream))
+
+    async def covered(
+        self, stream: Stream, start_ms: int | None = None, end_ms: int | None = None, *, complete: bool = False
+    ) -> list[Stretch]:
+        """Return where closed candles open in [`start_ms`, `end_ms`] without a hole; see `Store.covered`."""
+        start = _FIRST_MS if start_ms is None else max(start_ms, _FIRST_MS)
+        end = _LAST_MS if end_ms is None else min(end_ms, _LAST_MS)
+        parameters = (*schema.stream_key(stream), start, end, int(complete))
+        return await self._run(
+            self._reader,
+            lambda connection: list(runs(connection.execute(schema.SELECT_EDGES, parameters))),
+        )
 
     async def gap_summary(self, since_ms: int) -> GapSummary:
         """Return how many gaps are open and what was repaired since `since_ms`; see `Store.gap_summary`."""
