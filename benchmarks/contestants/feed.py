@@ -68,6 +68,17 @@ class Forgetful:
         await trio.lowlevel.checkpoint()
         return GapSummary(0, 0, {}, None, 0, 0)
 
+    async def streams(self) -> list[Stream]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    async def reclaim(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
 

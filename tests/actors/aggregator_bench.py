@@ -120,6 +120,17 @@ class Shelf:
         self._check()
         return await self.inner.gap_summary(since_ms)
 
+    async def streams(self) -> list[Stream]:
+        self._check()
+        return await self.inner.streams()
+
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        self._check()
+        return await self.inner.prune(stream, before_ms, most=most)
+
+    async def reclaim(self) -> None:
+        await self.inner.reclaim()
+
     async def aclose(self) -> None:
         await self.inner.aclose()
 

@@ -64,6 +64,17 @@ class BadStore:
         self._check()
         return await self._store.gap_summary(since_ms)
 
+    async def streams(self) -> list[Stream]:
+        self._check()
+        return await self._store.streams()
+
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        self._check()
+        return await self._store.prune(stream, before_ms, most=most)
+
+    async def reclaim(self) -> None:
+        await self._store.reclaim()
+
     async def aclose(self) -> None:
         await self._store.aclose()
 

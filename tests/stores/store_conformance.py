@@ -401,6 +401,89 @@ class StoreConformance(Generic[Place]):
             await store.write([], [])
             assert await store.streams() == []
 
+    # ── pruning ──
+
+    async def test_pruning_takes_the_oldest_first_and_cuts_gaps(self, place: Place) -> None:
+        async with self.open(place) as store:
+            rows = [candle(0, closed=False), candle(1), candle(2), candle(6), candle(10)]
+            await store.write([*rows, candle(0, OTHER)], [gap(3, 5), gap(7, 9, GapReason.VENUE)])
+            assert await store.prune(STREAM, at_ms(8), most=2) == 2
+            assert await store.candles(STREAM) == rows[2:]
+            assert await store.gaps(STREAM) == [gap(3, 5), gap(7, 9, GapReason.VENUE)]
+            assert await store.prune(STREAM, at_ms(8), most=2) == 2
+            assert await store.gaps(STREAM) == [gap(7, 9, GapReason.VENUE)]
+            assert await store.prune(STREAM, at_ms(8), most=2) == 0
+            assert await store.candles(STREAM) == rows[4:]
+            assert await store.gaps(STREAM) == [gap(8, 9, GapReason.VENUE)]
+            assert await store.candles(OTHER) == [candle(0, OTHER)]
+            await store.reclaim()
+            assert await store.candles(STREAM) == rows[4:]
+
+    async def test_a_stream_that_was_pruned_altogether_is_known_and_takes_candles(self, place: Place) -> None:
+        async with self.open(place) as store:
+            await store.write([candle(0), candle(1)], [gap(2, 3), gap(9, 9, stream=OTHER)])
+            await store.write([candle(2)], [], repaired_ms=7)
+            assert await store.prune(STREAM, 10**30, most=100) == 3
+            assert await store.prune(OTHER, FAR_MS, most=100) == 0
+            assert await store.prune(MONTHLY, FAR_MS, most=100) == 0
+            await store.reclaim()
+            assert await store.candles(STREAM) == []
+            assert await store.gaps(STREAM) == await store.gaps(OTHER) == []
+            assert await store.streams() == [STREAM, OTHER]
+            assert (await store.gap_summary(0)).repaired_candles == 1
+            await store.write([candle(1), candle(50_000)], [gap(0, 0)])
+            assert await store.candles(STREAM) == [candle(1), candle(50_000)]
+            assert await store.gaps(STREAM) == [gap(0, 0)]
+
+    def test_any_pruning_agrees_with_the_model(self, place: Place) -> None:
+        cuts = st.tuples(st.sampled_from([STREAM, OTHER]), st.integers(-1, 8), st.integers(1, 4))
+        writes = st.tuples(st.lists(draws, max_size=5), st.lists(gap_draws, max_size=2))
+
+        @given(st.lists(writes | cuts, max_size=8))
+        @settings(max_examples=60)
+        def check(steps: list[Any]) -> None:
+            model = StoreModel()
+
+            async def scenario(store: Archive) -> None:
+                for step in steps:
+                    if len(step) == 2:
+                        candles, gaps = step
+                        await store.write(candles, gaps, repaired_ms=0)
+                        model.write(candles, gaps, 0)
+                    else:
+                        stream, before, most = step
+                        pruned = await store.prune(stream, at_ms(before), most=most)
+                        assert pruned == model.prune(stream, at_ms(before), most)
+                for stream in (STREAM, OTHER):
+                    assert await store.candles(stream) == model.candles(stream)
+                    assert await store.gaps(stream) == model.gaps(stream)
+
+            self.live(place, scenario)
+
+        check()
+
+    async def test_pruning_and_writing_at_once(self, place: Place) -> None:
+        """A feed goes on while another process prunes: what is written stays, and gaps are those of what is left."""
+        async with self.open(place) as store, self.open(place, guest=True) as guest:
+            await store.write([candle(at) for at in range(0, 2_000, 2)], [])
+
+            async def write() -> None:
+                for at in range(1, 2_000, 20):
+                    await store.write([candle(at + step) for step in range(0, 18, 2)], [gap(at + 18, at + 18)])
+
+            async def prune() -> None:
+                while await guest.prune(STREAM, at_ms(1_000), most=37):
+                    await guest.reclaim()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write)
+                nursery.start_soon(prune)
+            while await guest.prune(STREAM, at_ms(1_000), most=500):
+                pass
+            left = [at for at in range(1_000, 2_000) if at % 20 != 19]
+            assert await store.candles(STREAM) == [candle(at) for at in left]
+            assert await store.gaps(STREAM) == [gap(at, at) for at in range(1_019, 2_000, 20)]
+
     # ── several at once, trouble, the end ──
 
     async def test_readers_and_the_writer_do_not_wait_for_each_other(self, place: Place) -> None:
@@ -429,6 +512,8 @@ class StoreConformance(Generic[Place]):
                 await reader.write([candle(1)], [])
             with pytest.raises(LocalProtocolError, match="reading only"):
                 await reader.merge([candle(1)], corrects=True)
+            with pytest.raises(LocalProtocolError, match="reading only"):
+                await reader.prune(STREAM, FAR_MS, most=10)
 
     async def test_a_lock_held_by_a_stranger_passes(self, place: Place) -> None:
         async with self.impatient(place) as store:
@@ -479,6 +564,12 @@ class StoreConformance(Generic[Place]):
                 await store.gap_summary(0)
             with trio.testing.assert_checkpoints():
                 await store.merge([], corrects=True)
+            with trio.testing.assert_checkpoints():
+                await store.streams()
+            with trio.testing.assert_checkpoints():
+                await store.prune(STREAM, 0, most=1)
+            with trio.testing.assert_checkpoints():
+                await store.reclaim()
 
     async def test_closing_is_idempotent_and_final(self, place: Place) -> None:
         async with self.open(place) as store:
@@ -489,6 +580,10 @@ class StoreConformance(Generic[Place]):
                 await store.write([candle(1)], [])
             with pytest.raises(LocalProtocolError, match="closed"):
                 await store.candles(STREAM)
+            with pytest.raises(LocalProtocolError, match="closed"):
+                await store.prune(STREAM, FAR_MS, most=10)
+            with pytest.raises(LocalProtocolError, match="closed"):
+                await store.reclaim()
 
     async def test_closing_works_when_cancelled(self, place: Place) -> None:
         async with self.open(place) as store:

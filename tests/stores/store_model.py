@@ -41,6 +41,15 @@ class StoreModel:
         ]
         self.write([result for _, result in results if result is not None], [], repaired_ms)
 
+    def prune(self, stream: Stream, before_ms: int, most: int) -> int:
+        """See `Store.prune`."""
+        old = [candle.open_time_ms for candle in self.candles(stream) if candle.open_time_ms < before_ms][:most]
+        if len(old) == most:
+            before_ms = old[-1] + 1
+        self._candles = {key: row for key, row in self._candles.items() if key[0] != stream or key[1] >= before_ms}
+        self._missing = {key: why for key, why in self._missing.items() if key[0] != stream or key[1] >= before_ms}
+        return len(old)
+
     def candles(self, stream: Stream) -> list[Candle]:
         """Return the candles of `stream`, ascending."""
         return [self._candles[key] for key in sorted(self._candles, key=lambda key: key[1]) if key[0] == stream]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candleactors.model import Gap, GapReason, Stream, Timeframe
-from candleactors.stores.gaps import cover, fill, repaired
+from candleactors.stores.gaps import cover, fill, from_on, repaired
 
 # 7h restarts every midnight and months have unequal lengths: plain arithmetic on durations fails on both.
 TIMEFRAMES = st.sampled_from([Timeframe("1m"), Timeframe("7h"), Timeframe("3d"), Timeframe("1M")])
@@ -61,3 +61,25 @@ def test_cover_and_fill_agree_with_a_dict(timeframe: Timeframe, data: st.DataObj
                 missing.pop(at, None)
         assert gaps == runs(missing, stream, opens)
         assert sum(gap.count for gap in gaps) == len(missing)
+
+
+@given(TIMEFRAMES, st.data())
+def test_what_is_cut_off_is_what_opens_before(timeframe: Timeframe, data: st.DataObject) -> None:
+    stream = Stream("binance-spot", "BTCUSDT", timeframe)
+    # Some venues count days from another one: what is cut keeps its phase.
+    shift_ms = data.draw(st.sampled_from([0, 86_400_000])) if timeframe.text == "3d" else 0
+    opens = [at + shift_ms for at in opens_of(timeframe, 24)]
+    reasons = data.draw(st.dictionaries(st.integers(0, 23), st.sampled_from(GapReason)))
+    missing = {opens[index]: reason for index, reason in reasons.items()}
+    start_ms = data.draw(st.sampled_from(opens)) + data.draw(st.integers(-1, 1))
+    left = {at: reason for at, reason in missing.items() if at >= start_ms}
+    assert from_on(runs(missing, stream, opens), start_ms) == runs(left, stream, opens)
+
+
+def test_a_long_gap_is_cut_at_once() -> None:
+    for text in ("1m", "59m", "7s@epoch", "7h", "1d", "1M"):
+        stream = Stream("binance-spot", "BTCUSDT", Timeframe(text))
+        first_ms = stream.timeframe.floor(START_MS)
+        last_ms = stream.timeframe.floor(START_MS + 20 * 365 * 86_400_000)
+        [cut] = from_on([Gap(stream, first_ms, last_ms, GapReason.VENUE)], last_ms - 1)
+        assert (cut.first_open_ms, cut.last_open_ms) == (last_ms, last_ms)

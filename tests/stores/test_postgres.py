@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from postgres_server import Database
 from store_conformance import Opened, StoreConformance
 from stored_candles import OTHER, START_MS, STREAM, candle, gap
 
-from candleactors.stores.postgres import Patience, PostgresStore, migrations, open_postgres
+from candleactors.stores.postgres import Patience, PostgresStore, migrations, open_postgres, timescale
 
 pytest_plugins = ["postgres_fixtures"]
 
@@ -159,6 +160,75 @@ async def test_two_daemons_write_the_same_table(database: Database) -> None:
         assert await one.gaps(STREAM) == [gap(n, n) for n in minutes[1::2]]
         assert await one.gaps(OTHER) == [gap(n + 1, n + 8, stream=OTHER) for n in minutes[::10]]
         assert [row.revision for row in await one.candles(OTHER)] == [1, 0] * 40
+
+
+async def test_partitions_without_rows_are_dropped_and_made_again(database: Database) -> None:
+    """By one process under the feet of another, which takes no notice."""
+    november, december, january = candle(0), candle(44_640), candle(89_280)
+    async with open_postgres(database.url) as store, open_postgres(database.url) as other:
+        await store.write([november, december, january, candle(44_641, OTHER)], [])
+        await other.prune(STREAM, january.open_time_ms, most=10)
+        await other.reclaim()
+        assert partitions_of(database) == {"candle_2023_12": 1, "candle_2024_01": 1}
+        await other.prune(OTHER, january.open_time_ms, most=10)
+        await other.reclaim()
+        assert partitions_of(database) == {"candle_2024_01": 1}
+        await store.write([november, december], [])
+        await other.write([candle(1)], [])
+        assert partitions_of(database) == {"candle_2023_11": 2, "candle_2023_12": 1, "candle_2024_01": 1}
+        assert await store.candles(STREAM) == [november, candle(1), december, january]
+
+
+async def test_a_reader_who_takes_long_is_not_waited_for(database: Database) -> None:
+    """What dropping needs is had at once or not at all: whoever came later would wait behind it."""
+    async with open_postgres(database.url) as store:
+        await store.write([candle(0), candle(44_640)], [])
+        with database.connect() as analyst:
+            analyst.execute("BEGIN")
+            assert analyst.execute("SELECT count(*) FROM market_data.candles").fetchone() == (2,)
+            assert await store.prune(STREAM, candle(44_640).open_time_ms, most=10) == 1
+            await store.reclaim()
+            assert partitions_of(database) == {"candle_2023_11": 0, "candle_2023_12": 1}
+            await store.write([candle(44_641)], [])
+            analyst.execute("COMMIT")
+        await store.reclaim()
+        assert partitions_of(database) == {"candle_2023_12": 2}
+
+
+async def test_where_timescaledb_is_installed_empty_chunks_are_dropped() -> None:
+    """There is no TimescaleDB here: this shows what would be run, and not that it works."""
+    first, second = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 8))
+    run: list[str] = []
+
+    class Connection:
+        def transaction(self) -> nullcontext[None]:
+            run.append("BEGIN")
+            return nullcontext()
+
+        def execute(self, query: str, parameters: Sequence[object] = ()) -> Connection:
+            run.append(" ".join([*query.split(), *map(str, parameters)]))
+            return self
+
+        def fetchall(self) -> list[tuple[datetime, datetime]]:
+            return [(first, second), (second, second + timedelta(days=7))]
+
+        def fetchone(self) -> tuple[()] | None:
+            return () if "01-08 00:00:00+00:00 2026" in run[-1] else None
+
+    timescale.drop_empty(Connection())  # type: ignore[arg-type]  # all of it that is used
+    turn = [f"SELECT pg_advisory_xact_lock(%s) {0x63616E64}", "SET LOCAL lock_timeout = '200ms'"]
+    turn = ["BEGIN", *turn, "SET LOCAL statement_timeout = '1s'"]
+    look = "SELECT FROM market_data.candle WHERE open_time >= %s AND open_time < %s LIMIT 1"
+    assert run == [
+        "SELECT range_start, range_end FROM timescaledb_information.chunks "
+        "WHERE hypertable_schema = 'market_data' AND hypertable_name = 'candle' ORDER BY range_start",
+        *turn,
+        f"{look} 2026-01-01 00:00:00+00:00 2026-01-08 00:00:00+00:00",
+        "SELECT drop_chunks('market_data.candle', newer_than => %s::timestamptz, older_than => %s::timestamptz) "
+        "2026-01-01 00:00:00+00:00 2026-01-08 00:00:00+00:00",
+        *turn,
+        f"{look} 2026-01-08 00:00:00+00:00 2026-01-15 00:00:00+00:00",
+    ]
 
 
 async def test_where_timescaledb_is_installed_candles_are_a_hypertable() -> None:

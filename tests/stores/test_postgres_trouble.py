@@ -22,6 +22,7 @@ from candleactors.core.backoff import Backoff
 from candleactors.errors import ConfigError, StoreUnavailable
 from candleactors.model import Candle
 from candleactors.settings import BackoffSettings, StoreSettings
+from candleactors.stores.merging import Tally
 from candleactors.stores.postgres import Patience, PostgresStore, open_postgres
 
 pytest_plugins = ["postgres_fixtures"]
@@ -307,14 +308,16 @@ async def test_tables_that_vanish_are_noticed_and_made_anew(database: Database) 
         assert await store.streams() == [STREAM]
 
 
-async def test_a_partition_that_vanishes_is_noticed_and_made_anew(database: Database) -> None:
+async def test_a_partition_that_vanishes_is_made_anew(database: Database) -> None:
     async with open_postgres(database.url) as store:
         await store.write(batch(0), [])
         database.query("DROP TABLE market_data.candle_2023_11")
-        with pytest.raises(StoreUnavailable, match="a partition is missing"):
-            await store.write(batch(1), [])
-        await store.write(batch(1), [])
+        await store.write(batch(1), [gap(-1, -1)])
         assert await store.candles(STREAM) == batch(1)
+        database.query("DROP TABLE market_data.candle_2023_11")
+        assert await store.merge(batch(2), corrects=True) == {STREAM: Tally(new=BATCH)}
+        assert await store.candles(STREAM) == batch(2)
+        assert await store.gaps(STREAM) == [gap(-1, -1)]
         database.query("ALTER TABLE market_data.candle DETACH PARTITION market_data.candle_2023_11")
     async with open_postgres(database.url) as store:
         with pytest.raises(StoreUnavailable, match="a partition that was detached is in the way"):

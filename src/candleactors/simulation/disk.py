@@ -101,6 +101,21 @@ class ProcessStore:
         self._check("unreadable", "the disk does not answer")
         return await self._store.gap_summary(since_ms)
 
+    async def streams(self) -> list[Stream]:
+        """See `Store.streams`."""
+        self._check("unreadable", "the disk does not answer")
+        return await self._store.streams()
+
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        """See `Store.prune`."""
+        self._check("full", "the disk is full")
+        return await self._store.prune(stream, before_ms, most=most)
+
+    async def reclaim(self) -> None:
+        """See `Store.reclaim`."""
+        self._check("full", "the disk is full")
+        await self._store.reclaim()
+
     async def aclose(self) -> None:
         """See `Store.aclose`."""
         await self._store.aclose()

@@ -91,6 +91,26 @@ class Store(Protocol):
         """
         ...
 
+    async def streams(self) -> list[Stream]:
+        """Return every stream the store knows, sorted by name and length of the timeframe."""
+        ...
+
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        """Delete what `stream` has from before `before_ms`, in one transaction; return how many candles that were.
+
+        Candles go by their open time, the oldest first and at most `most`, at least one: fewer were deleted means that
+        nothing older is left. Gaps lose what opens before `before_ms`, or before the oldest candle that is left to
+        delete. What was repaired is remembered as before, and so is the stream.
+        """
+        ...
+
+    async def reclaim(self) -> None:
+        """Give back the space of what was pruned, as far as that keeps nobody waiting; what is left is for next time.
+
+        To be called when the pruning is done: it may take some seconds itself.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Write everything out and release the medium; idempotent."""
         ...
@@ -107,8 +127,4 @@ class Archive(Store, Protocol):
         Merging the same candles again changes nothing. Every candle that is new takes its interval out of the gaps,
         which is noted as in `write`.
         """
-        ...
-
-    async def streams(self) -> list[Stream]:
-        """Return every stream the store knows, sorted by name and length of the timeframe."""
         ...

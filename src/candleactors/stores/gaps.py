@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
-from candleactors.model import Gap, GapReason, GapSummary
+from candleactors.model import DAY_MS, Gap, GapReason, GapSummary
 
 
 def cover(gaps: Sequence[Gap], new: Gap) -> list[Gap]:
@@ -80,6 +81,12 @@ def settle(stored: Sequence[Gap], new: Iterable[Gap], open_times: Iterable[int])
     return fill(left, ascending), repaired(stored, ascending)
 
 
+def from_on(gaps: Sequence[Gap], start_ms: int) -> list[Gap]:
+    """Return the part of `gaps` that opens at or after `start_ms`."""
+    cut = [evolve(gap, first_open_ms=_first_open(gap, start_ms)) for gap in gaps if gap.last_open_ms >= start_ms]
+    return [gap for gap in cut if gap.first_open_ms <= gap.last_open_ms]
+
+
 def summarize(gaps: Sequence[Gap], repairs: Iterable[Gap]) -> GapSummary:
     """Return the summary of open `gaps`, of any streams, the oldest first, and of what was repaired."""
     reasons = Counter(gap.reason for gap in gaps)
@@ -92,3 +99,15 @@ def summarize(gaps: Sequence[Gap], repairs: Iterable[Gap]) -> GapSummary:
         repaired_candles=sum(gap.count for gap in repairs),
         repaired_streams=len({gap.stream for gap in repairs}),
     )
+
+
+def _first_open(gap: Gap, start_ms: int) -> int:
+    """Return when the first interval of `gap` opens at or after `start_ms`, or the one after its last."""
+    timeframe, at = gap.stream.timeframe, gap.first_open_ms
+    if timeframe.duration_ms is not None and at < start_ms:
+        # After so long the grid repeats itself, whether it starts anew every day or not.
+        repeats_ms = math.lcm(DAY_MS, timeframe.duration_ms)
+        at += (start_ms - at) // repeats_ms * repeats_ms
+    while at < start_ms:
+        at = timeframe.next_open(at)
+    return at

@@ -60,13 +60,18 @@ def write_gaps(
             filled |= _closed_within(connection, gap)
         left, mended = settle(stored[stream], new[stream], filled)
         if left != stored[stream]:
-            connection.execute(_DELETE, name_of(stream))
-            _insert(connection, _INSERT, [_row(gap) for gap in left])
+            replace_gaps(connection, stream, left)
         repairs += mended
     if repairs:
         at = instant(repaired_ms)
         _insert(connection, _INSERT_REPAIR, [(*_row(gap), at) for gap in repairs])
         connection.execute(_FORGET, [instant(repaired_ms - REPAIRS_KEPT_MS)])
+
+
+def replace_gaps(connection: psycopg.Connection[Any], stream: Stream, gaps: Sequence[Gap]) -> None:
+    """Let `gaps` be those of `stream`, in place of what was stored. Part of a transaction that keeps others out."""
+    connection.execute(_DELETE, name_of(stream))
+    _insert(connection, _INSERT, [_row(gap) for gap in gaps])
 
 
 def select_gaps(connection: psycopg.Connection[Any], stream: Stream) -> list[Gap]:

@@ -17,3 +17,13 @@ def take_turn(connection: psycopg.Connection[Any]) -> None:
     each other's. Raises `psycopg.errors.LockNotAvailable` after ``lock_timeout``.
     """
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [WRITERS])
+
+
+def hurry(connection: psycopg.Connection[Any]) -> None:
+    """Let what the transaction yet does take a moment at most.
+
+    Whoever waits for a lock has everybody behind it who came later, readers included. A statement that would take
+    longer raises `psycopg.errors.LockNotAvailable` or `psycopg.errors.QueryCanceled`.
+    """
+    connection.execute("SET LOCAL lock_timeout = '200ms'")
+    connection.execute("SET LOCAL statement_timeout = '1s'")

@@ -20,6 +20,7 @@ from candleactors.stores.postgres import partitions, rows
 from candleactors.stores.postgres.connection import Link, Patience, Session
 from candleactors.stores.postgres.gaps import select_gaps, summary, write_gaps
 from candleactors.stores.postgres.locks import take_turn
+from candleactors.stores.postgres.pruning import prune, reclaim
 
 T = TypeVar("T")
 
@@ -160,6 +161,14 @@ class PostgresStore:
         found = await self._read(query)
         return sorted(found, key=lambda stream: (stream.venue, stream.symbol, stream.timeframe.nominal_ms))
 
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        """Delete what `stream` has from before `before_ms`, `most` candles at a time; see `Store.prune`."""
+        return await self._write(functools.partial(prune, stream=stream, before_ms=before_ms, most=most))
+
+    async def reclaim(self) -> None:
+        """Drop the partitions, or the chunks of a hypertable, in which no row is left; see `Store.reclaim`."""
+        await self._write(reclaim)
+
     async def aclose(self) -> None:
         """Close both connections; idempotent, also when cancelled."""
         if self._closed:
@@ -188,16 +197,22 @@ class PostgresStore:
 def _write(session: Session, candles: Sequence[Candle], gaps: Sequence[Gap], repaired_ms: int | None) -> None:
     if not candles and not gaps:
         return
-    _make_room(session, candles)
-    with session.connection.transaction():
-        take_turn(session.connection)
-        _upsert(session, candles, gaps, repaired_ms)
+
+    def write() -> None:
+        with session.connection.transaction():
+            take_turn(session.connection)
+            _upsert(session, candles, gaps, repaired_ms)
+
+    _with_room(session, candles, write)
     _note_streams(session, candles, gaps)
 
 
-def _make_room(session: Session, candles: Sequence[Candle]) -> None:
-    if session.partitioned:
-        partitions.ensure(session.connection, session.months, (candle.open_time_ms for candle in candles))
+def _with_room(session: Session, candles: Sequence[Candle], write: Callable[[], T]) -> T:
+    """Return what `write` returns, a transaction that writes `candles`; see `partitions.with_room`."""
+    if not session.partitioned:
+        return write()
+    opens_ms = (candle.open_time_ms for candle in candles)
+    return partitions.with_room(session.connection, session.months, opens_ms, write)
 
 
 def _upsert(session: Session, candles: Sequence[Candle], gaps: Sequence[Gap], repaired_ms: int | None) -> None:
@@ -228,10 +243,18 @@ def _names(candles: Sequence[Candle], gaps: Sequence[Gap]) -> set[rows.Name]:
 
 
 def _merge(session: Session, candles: Sequence[Candle], corrects: bool, repaired_ms: int | None) -> dict[Stream, Tally]:
+    merge = functools.partial(_merge_at_once, session, candles, corrects, repaired_ms)
+    tallies, written = _with_room(session, candles, merge)
+    _note_streams(session, written, ())
+    return tallies
+
+
+def _merge_at_once(
+    session: Session, candles: Sequence[Candle], corrects: bool, repaired_ms: int | None
+) -> tuple[dict[Stream, Tally], list[Candle]]:
     by_stream: defaultdict[Stream, list[Candle]] = defaultdict(list)
     for candle in candles:
         by_stream[candle.stream].append(candle)
-    _make_room(session, candles)
     tallies: dict[Stream, Tally] = {}
     written: list[Candle] = []
     with session.connection.transaction():
@@ -246,8 +269,7 @@ def _merge(session: Session, candles: Sequence[Candle], corrects: bool, repaired
                     written.append(merger)
         if written:
             _upsert(session, written, (), repaired_ms)
-    _note_streams(session, written, ())
-    return tallies
+    return tallies, written
 
 
 def _select_some(session: Session, stream: Stream, like: Sequence[Candle]) -> dict[int, Candle]:

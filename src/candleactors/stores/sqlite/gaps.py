@@ -42,17 +42,22 @@ def write_gaps(
         number = ids[schema.stream_key(stream)]
         left, mended = settle(select_gaps(connection, stream), new[stream], open_times)
         repairs += [(number, gap.first_open_ms, gap.last_open_ms, gap.reason.value, repaired_ms) for gap in mended]
-        connection.execute("DELETE FROM gap WHERE stream = ?", (number,))
-        connection.executemany(
-            "INSERT INTO gap (stream, first_open_ms, last_open_ms, reason) VALUES (?, ?, ?, ?)",
-            [(number, gap.first_open_ms, gap.last_open_ms, gap.reason.value) for gap in left],
-        )
+        replace_gaps(connection, number, left)
     if repairs:
         connection.executemany(
             "INSERT INTO repair (stream, first_open_ms, last_open_ms, reason, repaired_ms) VALUES (?, ?, ?, ?, ?)",
             repairs,
         )
         connection.execute("DELETE FROM repair WHERE repaired_ms < ?", (repaired_ms - REPAIRS_KEPT_MS,))
+
+
+def replace_gaps(connection: sqlite3.Connection, number: int, gaps: Sequence[Gap]) -> None:
+    """Let `gaps` be those of the stream with this number, in place of what was stored."""
+    connection.execute("DELETE FROM gap WHERE stream = ?", (number,))
+    connection.executemany(
+        "INSERT INTO gap (stream, first_open_ms, last_open_ms, reason) VALUES (?, ?, ?, ?)",
+        [(number, gap.first_open_ms, gap.last_open_ms, gap.reason.value) for gap in gaps],
+    )
 
 
 def select_gaps(connection: sqlite3.Connection, stream: Stream) -> list[Gap]:

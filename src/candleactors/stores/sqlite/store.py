@@ -20,6 +20,7 @@ from candleactors.stores.merging import Tally
 from candleactors.stores.sqlite import schema, writing
 from candleactors.stores.sqlite.connection import Connection, WriterLock
 from candleactors.stores.sqlite.gaps import select_gaps, summary
+from candleactors.stores.sqlite.pruning import prune
 
 T = TypeVar("T")
 
@@ -212,6 +213,18 @@ class SqliteStore:
         found = await self._run(self._reader, query)
         return sorted(found, key=lambda stream: (stream.venue, stream.symbol, stream.timeframe.nominal_ms))
 
+    async def prune(self, stream: Stream, before_ms: int, *, most: int) -> int:
+        """Delete what `stream` has from before `before_ms`, `most` candles at a time; see `Store.prune`."""
+        if self._writer is None:
+            raise LocalProtocolError("the store was opened for reading only")
+        before_ms = min(max(before_ms, _FIRST_MS), _LAST_MS)
+        return await self._run(self._writer, functools.partial(prune, stream=stream, before_ms=before_ms, most=most))
+
+    async def reclaim(self) -> None:
+        """Do nothing: the pages that are free are used again, and the file stays as long as it is."""
+        self._check_open()
+        await trio.lowlevel.checkpoint()
+
     async def aclose(self) -> None:
         """Fold the write-ahead log into the file, close it and let the lock go; idempotent, also when cancelled."""
         if self._closed:
@@ -225,9 +238,12 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
 
-    async def _run(self, connection: Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _check_open(self) -> None:
         if self._closed:
             raise LocalProtocolError("the store is closed")
+
+    async def _run(self, connection: Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_open()
         return await self._in_thread(connection, functools.partial(connection.perform, work))
 
     async def _in_thread(self, connection: Connection, call: Callable[[], T]) -> T:
