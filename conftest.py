@@ -1,9 +1,12 @@
-"""Hypothesis, for machines of any speed: time limits would make tests fail by chance.
+"""What every test can rely on, wherever it is run.
 
-Examples are the same in every run, so that a change is judged by what it does. `nox -s explore` draws others.
+Hypothesis has no time limits, which would make tests fail by chance on slow machines. Examples are the same in every
+run, so that a change is judged by what it does. `nox -s explore` draws others.
 """
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -12,3 +15,7 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("any-machine"), derandomize=False, max_examples=500)
 settings.load_profile("any-machine")
+
+# Shells start what they run in the background with interrupts ignored, and children inherit that; some tests send one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+LATEST_MS: Final = 60_000_000_000_000
+"""In the year 3871: every timeframe has its intervals until here and beyond, within the calendar's 9999 years."""
 _MOST_DIGITS: Final = 18
 _DATE_DIGITS: Final = 8
 """A number of so many digits is a date without dashes: 20260131."""

@@ -15,9 +15,19 @@ pytestmark = pytest.mark.api
 ENDLESS = "/api/candles/stream"
 """An answer without an end is nothing to wait for: its parameters are tested in tests/web/test_live.py."""
 
+CONFIG = """
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "413", "415", "422"]
+
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "413"]
+"""
+"""What is longer than the server takes is refused for that, whatever it says."""
+
 
 def ask_everything(folder: Path, origin: str, *more: str) -> None:
     pytest.importorskip("schemathesis", reason="run with nox -s api")
+    (folder / "schemathesis.toml").write_text(CONFIG)
     examples = os.environ.get("CANDLEACTORS_API_EXAMPLES", "40")
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{origin}/openapi.json"),

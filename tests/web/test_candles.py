@@ -213,6 +213,17 @@ async def test_what_is_refused(
         assert answer.error == (status, code, parameter)
 
 
+@pytest.mark.parametrize("timeframe", ["1m", "354M", "999M", "1w"])
+@pytest.mark.parametrize("instant", ["0", str(1 << 48), "0001-01-01", "9999-12-31T23:59:59Z"])
+async def test_instants_far_from_all_candles(
+    timeframe: str, instant: str, autojump_clock: object, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:
+        query = f"/api/candles?venue=binance-spot&symbol=BTCUSDT&timeframe={timeframe}"
+        client = Client(world.nursery, feed)
+        assert [(await client.get(f"{query}&{name}={instant}")).status for name in ("start", "end")] == [200, 200]
+
+
 @pytest.mark.parametrize("left_out", ["venue", "symbol", "timeframe"])
 async def test_what_is_needed(left_out: str, autojump_clock: object, tmp_path: Path) -> None:
     async with open_world(tmp_path, spot("BTCUSDT", frames=["1m"]), repair=LITTLE) as world, world.feed() as feed:

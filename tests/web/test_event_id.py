@@ -7,6 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candleactors.instants import LATEST_MS
 from candleactors.model import Cursor, Stream, Timeframe
 from candleactors.web.event_id import EventIds, in_order, parse, since
 
@@ -93,6 +94,14 @@ def test_what_was_tampered_with_is_refused_or_means_something(first: int, last: 
     except ValueError:
         return
     assert set(cursor.after) == set(STREAMS[:2])
+
+
+def test_positions_beyond_every_calendar_are_refused() -> None:
+    month = Stream("okx", "A", Timeframe("999M"))
+    text = EventIds([month], Cursor({month: LATEST_MS}, taken_ms=LATEST_MS)).text()
+    assert parse(text, [month]).taken_ms == LATEST_MS
+    with pytest.raises(ValueError, match="not an event id"):
+        parse(text.replace(f"{LATEST_MS:x}", f"{LATEST_MS + 1:x}"), [month])
 
 
 @pytest.mark.parametrize("text", ["", "1", "~~~~~~~", "1795303740000", VALID + "~", "2" + VALID[1:], VALID * 400])

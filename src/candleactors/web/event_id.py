@@ -18,12 +18,13 @@ from typing import Final
 
 from attrs import evolve
 
+from candleactors.instants import LATEST_MS
 from candleactors.model import Cursor, Stream
 
 _VERSION: Final = "1"
 _MOST_REVISED: Final = 64
 """A reader who owes more keeps its earlier id: the feed then tells it what was revised since."""
-_LATEST_MS: Final = 1 << 48
+_LARGEST: Final = 1 << 48
 _FIELD: Final = re.compile(r"[0-9a-f]{0,16}")
 
 
@@ -78,11 +79,11 @@ def parse(text: str, streams: Iterable[Stream]) -> Cursor:
         raise ValueError("this is not an event id")
     if fields[1] != _digest(ordered):
         raise ValueError("this event id was given for other streams")
-    life, news, taken_ms = (_number(field) for field in fields[2:5])
+    life, news, taken_ms = _number(fields[2]), _number(fields[3]), _instant(fields[4])
     revised = fields[7].split(".") if fields[7] else []
     if len(revised) % 2 or len(revised) > 2 * _MOST_REVISED:
         raise ValueError("this is not an event id")
-    pairs = [(_number(number), _number(ms)) for number, ms in zip(revised[::2], revised[1::2], strict=True)]
+    pairs = [(_number(number), _instant(ms)) for number, ms in zip(revised[::2], revised[1::2], strict=True)]
     if any(number >= len(ordered) for number, _ in pairs):
         raise ValueError("this is not an event id")
     known = _unlist(fields[5], ordered)
@@ -136,13 +137,19 @@ def _unlist(text: str, streams: Sequence[Stream]) -> Mapping[Stream, int]:
     before: int | None = None
     for stream, part in zip(streams, parts, strict=True):
         if part != "_":
-            before = _number(part) if part else None
+            before = _instant(part) if part else None
         if before is not None:
             numbers[stream] = before
     return numbers
 
 
 def _number(text: str) -> int:
-    if not text or not _FIELD.fullmatch(text) or (number := int(text, 16)) > _LATEST_MS:
+    if not text or not _FIELD.fullmatch(text) or (number := int(text, 16)) > _LARGEST:
         raise ValueError("this is not an event id")
     return number
+
+
+def _instant(text: str) -> int:
+    if (at_ms := _number(text)) > LATEST_MS:
+        raise ValueError("this is not an event id")
+    return at_ms

@@ -10,11 +10,11 @@ from litestar.params import QueryParameter
 
 from candleactors.errors import ConfigError, InvalidTimeframe, UnknownVenue
 from candleactors.feed import Feed
-from candleactors.instants import instant_ms
+from candleactors.instants import LATEST_MS, instant_ms
 from candleactors.model import Stream, Timeframe
 from candleactors.web.errors import invalid, unknown
 
-LATEST_MS: Final = 1 << 48
+_LARGEST_MS: Final = 1 << 48
 _FRAME: Final = r"[1-9][0-9]{0,3}[smhdwM](@.+)?"
 _STREAM: Final = rf"[^:]+:.+:{_FRAME}"
 STREAM_PATTERN: Final = f"^{_STREAM}$"
@@ -47,7 +47,7 @@ Instant: TypeAlias = Annotated[
         schema_extra={
             "one_of": None,
             "any_of": [
-                Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=LATEST_MS),
+                Schema(type=OpenAPIType.INTEGER, minimum=0, maximum=_LARGEST_MS),
                 Schema(type=OpenAPIType.STRING, format="date-time"),
                 Schema(type=OpenAPIType.STRING, format="date"),
             ],
@@ -60,16 +60,16 @@ def as_instant_ms(name: str, text: str | None) -> int | None:
     """Return the milliseconds that the parameter `name` means; raises `ApiError`."""
     if text is None:
         return None
-    if text.isascii() and text.isdecimal() and len(text) <= len(str(LATEST_MS)):
+    if text.isascii() and text.isdecimal() and len(text) <= len(str(_LARGEST_MS)):
         at_ms = int(text)
     else:
         try:
             at_ms = instant_ms(text)
         except ValueError as error:
             raise invalid(name, error) from None
-    if at_ms > LATEST_MS:
+    if at_ms > _LARGEST_MS:
         raise invalid(name, "an instant thousands of years ahead")
-    return max(0, at_ms)  # there are no candles from before 1970
+    return min(max(0, at_ms), LATEST_MS)  # there are no candles from before 1970, nor from after
 
 
 async def one_stream(feed: Feed, venue: str, symbol: str, timeframe: str) -> Stream:
