@@ -16,6 +16,7 @@ from candleactors.config.structure import structure
 from candleactors.errors import ConfigError
 from candleactors.model import Timeframe
 from candleactors.settings import HealthSettings, Settings, StoreSettings, VenueSettings, WebSettings
+from candleactors.validators import Secret
 
 FULL = """
 status_socket = "run/status.sock"
@@ -603,3 +604,89 @@ def test_a_store_is_a_file_or_a_database(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^CANDLEACTORS_STORE__URL: store.url: a path is set as well: which of the"):
         load(tmp_path / "config.toml", {"CANDLEACTORS_STORE__URL": "postgresql://db/market"})
     assert load(None, {"CANDLEACTORS_STORE__URL": "none"}).store == StoreSettings()
+
+
+def test_a_few_short_variables_stand_in_for_a_file() -> None:
+    url = "postgresql://candle:s3cret@db/market"
+    environ = {"ASSETS": "BTC, eth,SOL/EUR", "INTERVAL": "1h", "LONG_INTERVAL": "4h,5h", "DATABASE_URL": url}
+    settings = load(None, environ)
+    (spot,) = settings.venues.values()
+    assert [*settings.venues] == ["binance-spot"]
+    assert spot.symbols == ("BTC/USDT", "ETH/USDT", "SOL/EUR")
+    assert (spot.timeframes, spot.derived) == ((Timeframe("1h"), Timeframe("4h")), (Timeframe("5h"),))
+    assert settings.store.url == url
+
+
+@pytest.mark.parametrize(
+    ("environ", "venue", "symbols", "timeframes", "derived"),
+    [
+        ({"ASSETS": "BTC"}, "binance-spot", ("BTC/USDT",), "1m", ""),
+        ({"ASSETS": "1000PEPE", "VENUE": "bybit-linear"}, "bybit-linear", ("1000PEPE/USDT:USDT",), "1m", ""),
+        ({"ASSETS": "BTC", "VENUE": "okx", "QUOTE": "usdc"}, "okx", ("BTC/USDC",), "1m", ""),
+        ({"ASSETS": "BTC", "INTERVAL": "1h", "LONG_INTERVAL": "1h"}, "binance-spot", ("BTC/USDT",), "1h", ""),
+        ({"ASSETS": "BTC", "INTERVAL": "7m", "LONG_INTERVAL": ""}, "binance-spot", ("BTC/USDT",), "1m", "7m"),
+    ],
+)
+def test_what_short_variables_mean(
+    environ: dict[str, str], venue: str, symbols: tuple[str, ...], timeframes: str, derived: str
+) -> None:
+    settings = load(None, environ)
+    table = VenueSettings(
+        symbols=symbols,
+        timeframes=Timeframe.expand(timeframes),
+        derived=Timeframe.expand(derived) if derived else (),
+    )
+    assert settings == Settings(venues={venue: table})
+
+
+@pytest.mark.parametrize(
+    ("url", "store"),
+    [
+        ("postgres+psycopg://db/market", StoreSettings(url=Secret("postgres://db/market"))),
+        ("postgresql+asyncpg://db/market", StoreSettings(url=Secret("postgresql://db/market"))),
+        ("sqlite:///data/a.sqlite", StoreSettings(path=Path("data/a.sqlite"))),
+        ("sqlite+aiosqlite:////var/a.sqlite", StoreSettings(path=Path("/var/a.sqlite"))),
+        (" ", StoreSettings()),
+    ],
+)
+def test_databases_as_other_libraries_write_them(url: str, store: StoreSettings) -> None:
+    assert load(None, {"ASSETS": "BTC", "DATABASE_URL": url}).store == store
+
+
+def test_short_variables_are_read_together_and_only_where_there_is_no_file(tmp_path: Path) -> None:
+    environ = {"ASSETS": "BTC", "INTERVAL": "1h", "DATABASE_URL": "mysql://db/of-another-program"}
+    assert not loaded("", tmp_path, environ).venues
+    del environ["ASSETS"]
+    assert load(None, environ) == Settings()
+
+
+def test_long_variables_go_before_short_ones() -> None:
+    environ = {"ASSETS": "BTC", "CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS": "ETHUSDT"}
+    assert load(None, environ).venues["binance-spot"].symbols == ("ETHUSDT",)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"ASSETS": "BTCUSDT"}, 'ASSETS: "BTCUSDT" is not an asset; write BTC/USDT'),
+        ({"ASSETS": "btc-usdt", "VENUE": "aster"}, 'ASSETS: "BTC-USDT" is not an asset; write BTC/USDT:USDT'),
+        ({"ASSETS": "B C"}, 'ASSETS: "B C" is not an asset; write BTC or BTC/USDT'),
+        ({"ASSETS": "BTC,BTC"}, 'ASSETS: venues.binance-spot.symbols[1]: "BTC/USDT" is listed twice'),
+        ({"ASSETS": "BTC", "VENUE": "okxx"}, 'VENUE: "okxx" is not a venue; did you mean "okx"?'),
+        ({"ASSETS": "BTC", "INTERVAL": "1H"}, 'INTERVAL: "1H" is not a timeframe; did you mean "1h"?'),
+        ({"ASSETS": "BTC", "LONG_INTERVAL": "4x"}, 'LONG_INTERVAL: "4x" is not a timeframe'),
+        (
+            {"ASSETS": "BTC", "DATABASE_URL": "mysql://candle:s3cret@db/market"},
+            "DATABASE_URL: store.url: not of the form postgresql://user:password@host/database",
+        ),
+    ],
+)
+def test_mistakes_in_short_variables(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, environ)
+    assert str(caught.value) == message
+
+
+def test_a_mistake_in_a_derived_interval_names_its_variable() -> None:
+    with pytest.raises(ConfigError, match=r"^LONG_INTERVAL: venues.bybit-linear.derived: "):
+        load(None, {"ASSETS": "BTC", "VENUE": "bybit-linear", "LONG_INTERVAL": "90s"})

@@ -73,7 +73,7 @@ def test_version(candleactors: Shell) -> None:
     ("arguments", "message"),
     [
         (["histroy"], '"histroy" is not a command; did you mean "history"? (see candleactors --help)'),
-        (["check"], "Missing argument 'FILE'. (see candleactors check --help)"),
+        (["check"], "no configuration file and no candles.toml here: nothing to watch; name symbols"),
         (["check", "absent.toml"], "absent.toml: cannot be read: No such file or directory"),
         (["history", "BTCUSDT", "1min"], 'did you mean "1m"?'),
         (["history", "BTCUSDT", "1m", "--start", "soon"], '"soon" is not a time'),

@@ -16,12 +16,12 @@ from candleactors.venues.sources import source_of
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def check(file: Path | None) -> None:
     """Check the configuration FILE and print what it would run. Nothing is connected to.
 
-    Variables in the environment that override settings are checked as well. The first mistake is one line on stderr,
-    with exit status 2. Whether a venue trades a symbol is known only once the feed runs.
+    Without FILE it is what "candleactors run" would find. Variables in the environment are checked as well. The first
+    mistake is one line on stderr, with exit status 2. Whether a venue trades a symbol is known only once the feed runs.
     """
     click.echo("\n".join([*summary(settings_to_run(file)), "The configuration is right."]))
 

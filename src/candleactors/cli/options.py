@@ -85,7 +85,9 @@ def settings_to_run(config: Path | None) -> Settings:
     if not can_watch(settings):
         where = config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
         raise ConfigError(
-            "nothing to watch; name symbols in a table such as [venues.binance-spot]",
+            "nothing to watch; name symbols in a table such as [venues.binance-spot], or set ASSETS=BTC,ETH"
+            if where is None
+            else "nothing to watch; name symbols in a table such as [venues.binance-spot]",
             source=str(where) if where else f"no configuration file and no {DEFAULT_CONFIG} here",
         )
     return settings

@@ -16,6 +16,14 @@ def run(file: Path | None) -> None:
 
     Without FILE, candles.toml in the working directory is read, if it is there; variables in the environment override
     it. Closed candles go to the store, events to stderr. Ask how it is with "candleactors status".
+
+    Where there is no file at all, a few short variables will do:
+
+    \b
+      ASSETS=BTC,ETH candleactors run
+      ASSETS=BTC,ETH INTERVAL=1h LONG_INTERVAL=4h DATABASE_URL=postgresql://... candleactors run
+
+    VENUE (binance-spot) and QUOTE (USDT) say which market is meant.
     """
     settings = settings_to_run(file)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from candleactors.config.environment import overlay
+from candleactors.config.shorthand import shorthand
 from candleactors.config.structure import structure
 from candleactors.config.venues import can_watch, check_venues
 from candleactors.errors import ConfigError
@@ -26,10 +27,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     ``CANDLEACTORS_HEALTH__STALE_AFTER_S=90`` sets ``stale_after_s`` in ``[health]``,
     ``CANDLEACTORS_VENUES__BINANCE_SPOT__SYMBOLS=BTCUSDT,ETHUSDT`` the symbols in ``[venues.binance-spot]``. The word
     ``none`` stands for no value where that is allowed. Relative paths in the file are relative to the working
-    directory. Reads the file and nothing else. Raises `ConfigError`.
+    directory. Without a file, ``ASSETS`` and the other short variables of `candleactors.config.shorthand` stand in for
+    it. Reads the file and nothing else. Raises `ConfigError`.
     """
-    table = {} if path is None else _read(path)
-    variables = overlay(table, environ)
+    table, variables = shorthand(environ) if path is None else (_read(path), {})
+    variables |= overlay(table, environ)
     try:
         settings = structure(table)
         check_venues(settings)
