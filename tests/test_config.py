@@ -203,7 +203,8 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ("[helth]\n", 'config.toml: helth: unknown key; did you mean "health"?'),
         (
             "[store]\nxyz = 1",
-            "config.toml: store.xyz: unknown key; here are path, url, flush_interval_s, batch, max_pending",
+            "config.toml: store.xyz: unknown key; here are path, url, flush_interval_s, batch, max_pending,"
+            " max_rows_per_s, buffer, max_buffered, start_wait_s",
         ),
         (
             '[venues.binance-spot]\ntimeframe = ["1m"]',

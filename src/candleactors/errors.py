@@ -14,6 +14,7 @@
     │   ├── RequestFailed           a REST request got no usable answer
     │   ├── RateLimited             the venue told us to wait (429, 418)
     │   └── StoreUnavailable        the disk is full, locked or gone; rows are kept and retried
+    │       └── StoreRefused        the database is there and does not let us in
     ├── RemoteProtocolError         the venue broke its own protocol; counted
     │   ├── MalformedMessage        bytes that are no valid message of the venue
     │   └── VenueError              the venue refused a request with a code
@@ -126,6 +127,10 @@ class RateLimited(TransientError):
 
 class StoreUnavailable(TransientError):
     """The store cannot be read or written now. Nothing was written by the failed call."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The database asked for a password and then let nobody in: the login is wrong, or there is no such database."""
 
 
 class RemoteProtocolError(CandleactorsError):

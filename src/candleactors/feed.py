@@ -31,6 +31,7 @@ from candleactors.actors.status import (
     store_status,
     venue_status,
 )
+from candleactors.actors.store_drain import StoreDrain
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.stream_status import StreamStatus, StreamStatuses
 from candleactors.actors.subscription import Subscription
@@ -42,8 +43,9 @@ from candleactors.errors import FeedClosed, UnknownVenue
 from candleactors.logs import default_logger
 from candleactors.model import DAY_MS, Candle, Cursor, Gap, GapSummary, Stream, SyncStatus, Timeframe
 from candleactors.settings import Settings, SubscriberSettings
-from candleactors.stores import open_store
+from candleactors.stores import open_feed_store
 from candleactors.stores.base import Store
+from candleactors.stores.buffered import BufferedStore
 from candleactors.transport.clock import Clock, SystemClock
 from candleactors.transport.network import Network, TcpNetwork
 from candleactors.transport.rest import RestClient
@@ -83,10 +85,15 @@ class Feed:
         venue_tree = parts.supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
         serving = [ChildSpec(service.name, partial(service.run, self)) for service in services]
         service_tree = parts.supervisor("services", Strategy.ONE_FOR_ONE, *serving)
+        storing = [ChildSpec("store-writer", parts.store_writer.run, shutdown_s=settings.supervision.drain_s)]
+        if isinstance(parts.store, BufferedStore):
+            drain = StoreDrain(parts.store, settings.store, Backoff(settings.backoff, parts.rng.random))
+            # Before the writer, so that it stops after it.
+            storing.insert(0, ChildSpec("store-drain", drain.run, shutdown_s=settings.supervision.drain_s))
         self.tree = parts.supervisor(
             "feed",
             Strategy.REST_FOR_ONE,
-            ChildSpec("store-writer", parts.store_writer.run, shutdown_s=settings.supervision.drain_s),
+            *storing,
             ChildSpec("hub", parts.hub.run),
             ChildSpec("registry", parts.interest.run),
             venue_tree.spec("venues"),
@@ -262,7 +269,7 @@ class Feed:
         registry, now_s, wall_ms = parts.interest.status(), parts.clock.monotonic_s(), parts.clock.wall_ms()
         venues_now = self._venues.values()
         statuses = tuple(venue_status(venue, registry, parts.latency, now_s, wall_ms) for venue in venues_now)
-        store = store_status(parts.store_writer)
+        store = store_status(parts.store_writer, parts.store)
         return FeedStatus(
             healthy=all(status.healthy for status in statuses) and store.error is None,
             uptime_s=round(now_s - self._started_s, 1),
@@ -357,7 +364,8 @@ async def open_feed(
     tests and simulations.
 
     Raises `ConfigError` for wrong settings, `StoreUnavailable` where the store cannot be opened, and what made the feed
-    give up, after cancelling the body.
+    give up, after cancelling the body. A database that cannot be reached is no reason not to begin: what is to be
+    stored waits on disk then.
     """
     chosen = settings if isinstance(settings, Settings) else config.load(Path(settings), os.environ)
     config.check_venues(chosen)
@@ -367,7 +375,8 @@ async def open_feed(
     journal = Journal(log or default_logger(), used_clock)
     latency = CloseLatency(used_clock)
     async with AsyncExitStack() as stack:
-        used_store: Store = store if store is not None else await stack.enter_async_context(open_store(chosen.store))
+        if store is None:
+            store = await stack.enter_async_context(open_feed_store(chosen.store, on_outage=journal.outage))
         limits, clients = {}, {}
         for name, venue in chosen.venues.items():
             codec = venues.codec(name)
@@ -380,7 +389,7 @@ async def open_feed(
             )
             clients[name] = await stack.enter_async_context(client)
         writer = StoreWriter(
-            used_store,
+            store,
             chosen.store,
             Backoff(chosen.backoff, used_rng.random),
             journal.store,
@@ -392,7 +401,7 @@ async def open_feed(
             clock=used_clock,
             rng=used_rng,
             interest=Interest(limits, used_clock, journal.parked, carriers(chosen)),
-            store=used_store,
+            store=store,
             store_writer=writer,
             hub=Hub(
                 chosen.subscriber,

@@ -203,6 +203,14 @@ class StoreSettings:
     """Most rows of one transaction."""
     max_pending: int = field(default=200_000, validator=at_least(1))
     """Rows kept in memory while the store cannot be written."""
+    max_rows_per_s: float | None = field(default=None, validator=optional(over(0)))
+    """Rows written to the store in a second, at most; further ones wait in order. ``None``: as many as it takes."""
+    buffer: Path = field(default=Path("candleactors.buffer.sqlite"), validator=not_blank)
+    """The file in which rows wait on disk while the database takes none; each feed needs its own."""
+    max_buffered: int = field(default=2_000_000, validator=at_least(0))
+    """Rows that may wait there; 0: no such file."""
+    start_wait_s: float = field(default=10.0, validator=at_least(0))
+    """How long a stream that begins waits for a database that cannot be reached."""
 
     @url.validator
     def _check_url(self, attribute: Attribute[Any], value: str | None) -> None:

@@ -54,10 +54,11 @@ async def test_two_feeds_in_real_time_fill_one_database(tmp_path: Path, database
                     rest_url=f"http://127.0.0.1:{port}",
                 )
             },
-            store=StoreSettings(url=Secret(database.url)),
+            store=StoreSettings(url=Secret(database.url), buffer=tmp_path / "one.sqlite"),
             repair=RepairSettings(history=20),
         )
-        async with open_feed(settings) as one, open_feed(evolve(settings)) as two, trio.open_nursery() as nursery:
+        second = evolve(settings, store=evolve(settings.store, buffer=tmp_path / "two.sqlite"))
+        async with open_feed(settings) as one, open_feed(second) as two, trio.open_nursery() as nursery:
             said: dict[Stream, list[Candle]] = {}
 
             async def listen(count: int) -> None:

@@ -20,6 +20,7 @@ from candleactors.core.lifecycle import (
     SupervisorEvent,
 )
 from candleactors.model import Stream
+from candleactors.stores.buffered import Outage
 from candleactors.transport.clock import Clock
 
 REPEAT_S = 10.0
@@ -63,6 +64,16 @@ class Journal:
             self._log.info("store takes rows again", about="store", **values)
         else:
             self.note("error", "store trouble", "store", error=trouble.error, **values)
+
+    def outage(self, outage: Outage) -> None:
+        """Log how an outage of the database stands."""
+        values: dict[str, object] = {"buffered": outage.buffered, "drained": outage.drained}
+        if outage.error is not None:
+            self.note("error", "the database takes no rows", "store", error=outage.error, **values)
+        elif outage.buffered:
+            self._log.info("rows wait on disk for the database", about="store", **values)
+        else:
+            self._log.info("the database has everything again", about="store", **values)
 
     def supervision(self, event: SupervisorEvent) -> None:
         """Log a fact about a supervised child. Starts and stops are for debugging, failures are not."""

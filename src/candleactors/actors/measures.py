@@ -20,6 +20,8 @@ from candleactors.core.failure import FailureClass
 from candleactors.core.fetch import Urgency
 from candleactors.core.histogram import Histogram
 from candleactors.model import GapReason, Stream
+from candleactors.stores.base import Store
+from candleactors.stores.buffered import BufferedStore
 
 
 @frozen
@@ -80,6 +82,16 @@ class StoreMeasures:
     """Transactions that failed."""
     write_s: Histogram
     """Of transactions that did not."""
+    buffered: int
+    """Rows waiting on disk."""
+    buffer_capacity: int
+    """Rows that may; 0 where there is no buffer."""
+    drained: int
+    """Rows that went on from the disk to the database."""
+    outages: int
+    """Times the database ceased to take rows."""
+    outage_s: float
+    """For how long it has not had everything; 0 if it has."""
 
 
 @frozen
@@ -109,7 +121,7 @@ def measures(parts: FeedParts, venues: Iterable[Venue], status: FeedStatus, star
         mailboxes=mailboxes(parts, all_venues),
         restarts=dict(parts.census.restarts),
         failures=dict(parts.census.failures),
-        store=_store(parts.store_writer),
+        store=_store(parts.store_writer, parts.store),
         furthest_behind=parts.hub.furthest_behind,
         fullest=parts.hub.fullest,
     )
@@ -156,5 +168,17 @@ def _venue(venue: Venue, latency: CloseLatency) -> VenueMeasures:
     )
 
 
-def _store(writer: StoreWriter) -> StoreMeasures:
-    return StoreMeasures(writer.written, writer.pending, writer.shed, writer.failed, writer.write_s.copy())
+def _store(writer: StoreWriter, store: Store) -> StoreMeasures:
+    buffered = store if isinstance(store, BufferedStore) else None
+    return StoreMeasures(
+        written=writer.written,
+        pending=writer.pending,
+        shed=writer.shed,
+        failed=writer.failed,
+        write_s=writer.write_s.copy(),
+        buffered=0 if buffered is None else buffered.buffered,
+        buffer_capacity=0 if buffered is None else buffered.capacity,
+        drained=0 if buffered is None else buffered.drained,
+        outages=0 if buffered is None else buffered.outages,
+        outage_s=0.0 if buffered is None else buffered.outage_s() or 0.0,
+    )

@@ -14,6 +14,8 @@ from candleactors.actors.venue import Venue
 from candleactors.core.lifecycle import ChildStatus
 from candleactors.core.registry import RegistryStatus
 from candleactors.core.subscriptions import SubscriptionStatus
+from candleactors.stores.base import Store
+from candleactors.stores.buffered import BufferedStore
 
 
 @frozen
@@ -99,17 +101,25 @@ class ActorStatus:
 
 @frozen
 class StoreStatus:
-    """The store writer. `error` says why the last attempt to write failed, ``None`` if it did not."""
+    """How what is delivered is stored."""
 
     written: int
+    """Candles written, to the store or to disk."""
     pending: int
+    """Rows waiting in memory."""
     shed: int
+    """Rows given up."""
+    buffered: int
+    """Rows waiting on disk for the database."""
+    outage_s: float | None
+    """For how long the database has not had everything; ``None`` if it has."""
     error: str | None
+    """What is wrong with writing; ``None`` if nothing is."""
 
 
 @frozen
 class FeedStatus:
-    """A feed at one moment. `healthy` means: every venue is, and the store takes rows."""
+    """A feed at one moment. `healthy` means: every venue is, and the store has or takes everything."""
 
     healthy: bool
     uptime_s: float
@@ -189,9 +199,18 @@ def venue_status(
     )
 
 
-def store_status(writer: StoreWriter) -> StoreStatus:
-    """Return how the store writer is. Does not block."""
-    return StoreStatus(written=writer.written, pending=writer.pending, shed=writer.shed, error=writer.trouble)
+def store_status(writer: StoreWriter, store: Store) -> StoreStatus:
+    """Return how `writer` and its store are. Does not block."""
+    buffered = store if isinstance(store, BufferedStore) else None
+    outage_s = None if buffered is None else buffered.outage_s()
+    return StoreStatus(
+        written=writer.written,
+        pending=writer.pending,
+        shed=writer.shed,
+        buffered=0 if buffered is None else buffered.buffered,
+        outage_s=None if outage_s is None else round(outage_s, 1),
+        error=writer.trouble or (None if buffered is None else buffered.error),
+    )
 
 
 def restart_counts(restarts: Mapping[Actor, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from candleactors.actors.child import ChildContext
 from candleactors.actors.mailbox import Mailbox
 from candleactors.core.backoff import Backoff
 from candleactors.core.histogram import Histogram
+from candleactors.core.pace import Pace
 from candleactors.errors import FeedClosed, StoreUnavailable
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Stream
 from candleactors.settings import StoreSettings
@@ -21,6 +22,7 @@ from candleactors.stores.base import Store
 CAPACITY = 1_024
 """Batches of events waiting at most: with the disk stuck in one write, some seconds of a busy feed."""
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_TOO_SLOW = "more rows come than store.max_rows_per_s lets through"
 
 
 @frozen
@@ -37,6 +39,8 @@ class Flush:
     """A request to write everything put before it. `done` is set when that happened, or failed with `error`."""
 
     done: trio.Event = field(factory=trio.Event)
+    upto: int = 0
+    """How many rows had been accepted before it."""
     error: StoreUnavailable | None = None
 
 
@@ -73,8 +77,10 @@ class StoreWriter:
         self._backoff = backoff
         self._on_trouble = on_trouble
         self._now_ms = now_ms
+        self._pace = Pace(settings.max_rows_per_s)
         # As they came, so that what is stored at any moment has no hole: by stream and first and last open time.
         self._rows: dict[tuple[Stream, int, int], Candle | Gap] = {}
+        self._accepted = 0
         self._stretches: dict[Stream, tuple[int, int]] = {}  # first and last open time of what was shed
         self._flushes: list[Flush] = []
         self._due_s = math.inf
@@ -98,7 +104,7 @@ class StoreWriter:
                 ):
                     await self._write()
         self._take_in(self.mailbox.take_all())
-        await self._write()
+        await self._write(hurry=True)
 
     async def flush(self) -> None:
         """Return once everything delivered so far is durable.
@@ -126,16 +132,21 @@ class StoreWriter:
     def _take_in(self, messages: list[list[tuple[Stream, Event]] | Flush]) -> None:
         for message in messages:
             if isinstance(message, Flush):
+                message.upto = self._accepted
                 self._flushes.append(message)
                 continue
             for stream, event in message:
                 row = event.candle if isinstance(event, Revision) else event
-                self._rows[_key(stream, row)] = row
+                key = _key(stream, row)
+                self._accepted += key not in self._rows
+                self._rows[key] = row
         if self.pending and self._due_s == math.inf:
             self._due_s = trio.current_time() + self._settings.flush_interval_s
         # A burst that the store is about to take is not worth shedding.
-        if self.trouble is not None and self.pending > self._settings.max_pending:
+        if self.pending > self._settings.max_pending and (self.trouble or self._pace.rows_per_s):
             self._shed(self.pending - self._settings.max_pending)
+            if self.trouble is None:
+                self._on_trouble(StoreTrouble(_TOO_SLOW, self.pending, self.shed))
 
     def _shed(self, count: int) -> None:
         """Give up the `count` oldest rows, and remember the stretch of each stream in which they lie."""
@@ -146,11 +157,13 @@ class StoreWriter:
             self._stretches[stream] = (min(known[0], first_ms), max(known[1], last_ms))
         self.shed += count
 
-    async def _write(self) -> None:
-        """Write everything pending, batch by batch, and answer who waits for it."""
+    async def _write(self, *, hurry: bool = False) -> None:
+        """Write everything pending, batch by batch, and answer who waits for it; unless in a `hurry`, as far as the
+        pace allows."""
         error: StoreUnavailable | None = None
+        wait_s = 0.0
         try:
-            while self.pending:
+            while self.pending and (hurry or not (wait_s := self._pace.wait_s(trio.current_time()))):
                 await self._write_batch()
         except StoreUnavailable as trouble:
             error = trouble
@@ -163,14 +176,17 @@ class StoreWriter:
             if self.trouble is not None:
                 self._on_trouble(StoreTrouble(None, self.pending, self.shed))
             self.trouble = None
-            self._due_s = math.inf
-        flushes, self._flushes = self._flushes, []
-        for request in flushes:
+            self._due_s = trio.current_time() + wait_s if self.pending else math.inf
+        # Rows go in the order in which they came.
+        written = math.inf if error is not None else self._accepted - self.pending
+        answered = [request for request in self._flushes if request.upto <= written]
+        self._flushes = self._flushes[len(answered) :]
+        for request in answered:
             request.error = error
             request.done.set()
 
     async def _write_batch(self) -> None:
-        batch = dict(islice(self._rows.items(), self._settings.batch))
+        batch = dict(islice(self._rows.items(), self._pace.most(self._settings.batch)))
         stretches = dict(self._stretches)
         # What else is stored of a stretch, now or later, takes itself out of the gap.
         gaps = [Gap(stream, *stretch, GapReason.UNREPAIRED) for stream, stretch in stretches.items()]
@@ -179,6 +195,7 @@ class StoreWriter:
         begun_s = trio.current_time()
         await self._store.write(candles, gaps, repaired_ms=self._now_ms())
         self.write_s.observe(trio.current_time() - begun_s)
+        self._pace.note(begun_s, len(batch))
         self.written += len(candles)
         for key, row in batch.items():
             if self._rows.get(key) is row:

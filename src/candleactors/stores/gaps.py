@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
-from candleactors.model import DAY_MS, Gap, GapReason, GapSummary
+from candleactors.model import DAY_MS, Gap, GapReason, GapSummary, Stream
 
 
 def cover(gaps: Sequence[Gap], new: Gap) -> list[Gap]:
@@ -67,6 +67,15 @@ def repaired(gaps: Sequence[Gap], open_times: Sequence[int]) -> list[Gap]:
                 runs.append(evolve(gap, first_open_ms=at, last_open_ms=at))
             next_ms = next_open(at)
     return runs
+
+
+def passed_over(stream: Stream, last_ms: int, open_times: Iterable[int]) -> Gap | None:
+    """Return the gap between the interval that opens at `last_ms` and the first of `open_times` after it, if any."""
+    next_ms = stream.timeframe.next_open(last_ms)
+    first_ms = min((at for at in open_times if at >= next_ms), default=next_ms)
+    if first_ms == next_ms:
+        return None
+    return Gap(stream, next_ms, stream.timeframe.previous_open(first_ms), GapReason.UNREPAIRED)
 
 
 def settle(stored: Sequence[Gap], new: Iterable[Gap], open_times: Iterable[int]) -> tuple[list[Gap], list[Gap]]:

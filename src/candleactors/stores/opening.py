@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -10,7 +10,8 @@ import trio
 from candleactors.errors import ConfigError
 from candleactors.settings import StoreSettings
 from candleactors.stores import sqlite
-from candleactors.stores.base import Archive
+from candleactors.stores.base import Archive, Store
+from candleactors.stores.buffered import Outage, open_buffered
 from candleactors.stores.condition import Condition
 
 
@@ -45,6 +46,27 @@ async def open_store(
     patience = Patience() if wait_s is None else Patience(lock_s=wait_s)
     async with open_postgres(settings.url, threaded=threaded, read_only=read_only, patience=patience) as database:
         yield database
+
+
+@asynccontextmanager
+async def open_feed_store(
+    settings: StoreSettings, *, on_outage: Callable[[Outage], None], threaded: bool = True
+) -> AsyncIterator[Store]:
+    """Open the store of `settings` for a feed, which goes on while a database cannot be reached; see `open_buffered`.
+
+    A file, or a database without a buffer, has to be there. Raises like `open_store`.
+    """
+    if settings.url is None or not settings.max_buffered:
+        async with open_store(settings, threaded=threaded) as store:
+            yield store
+        return
+    try:
+        from candleactors.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise _no_psycopg(error) from None
+    remote = PostgresStore(settings.url, threaded=threaded)
+    async with open_buffered(remote, settings, on_outage=on_outage, threaded=threaded) as buffered:
+        yield buffered
 
 
 def condition(settings: StoreSettings) -> Condition:

@@ -224,13 +224,19 @@ def _readers(now: Measures) -> Iterator[Metric]:
 def _store(now: Measures) -> Iterator[Metric]:
     store = now.store
     healthy = now.status.store.error is None
-    yield _gauge("store_healthy", "1 unless the last attempt to write failed.", (), {(): healthy})
+    yield _gauge("store_healthy", "1 unless rows cannot be written, or wait on disk.", (), {(): healthy})
     yield _gauge("store_pending_rows", "Rows waiting to be written.", (), {(): store.pending})
     yield _counter("store_written_rows", "Candles written.", (), {(): store.written})
     yield _counter("store_shed_rows", "Rows given up because too many were waiting.", (), {(): store.shed})
     yield _counter("store_failures", "Transactions that failed.", (), {(): store.failed})
     text = "How long transactions took, those that failed aside."
     yield _histogram("store_write_seconds", text, (), {(): store.write_s})
+    yield _gauge("store_buffered_rows", "Rows waiting on disk for the database.", (), {(): store.buffered})
+    yield _gauge("store_buffer_limit_rows", "Rows that may wait there.", (), {(): store.buffer_capacity})
+    yield _counter("store_drained_rows", "Rows that went on from the disk.", (), {(): store.drained})
+    yield _counter("store_outages", "Times the database ceased to take rows.", (), {(): store.outages})
+    text = "For how long the database has not had everything, 0 if it has."
+    yield _gauge("store_outage_seconds", text, (), {(): store.outage_s})
 
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])

@@ -15,9 +15,9 @@ from attrs import define, field, frozen
 from psycopg import conninfo
 from psycopg.types.numeric import Int8BinaryLoader
 
-from candleactors.errors import ConfigError, StoreUnavailable
+from candleactors.errors import ConfigError, StoreRefused, StoreUnavailable
 from candleactors.stores.postgres import migrations, partitions, rows
-from candleactors.stores.postgres.trouble import explain, without
+from candleactors.stores.postgres.trouble import explain, is_refusal, without
 
 T = TypeVar("T")
 
@@ -121,7 +121,8 @@ class Link:
             if problem is None:
                 raise
             problem = without(self._parameters.get("password"), problem)
-            raise StoreUnavailable(f"{self._name}: {problem}") from error
+            kind = StoreRefused if is_refusal(error) else StoreUnavailable
+            raise kind(f"{self._name}: {problem}") from error
         finally:
             with self._guard:
                 self._call = None

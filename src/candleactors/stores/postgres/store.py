@@ -51,8 +51,11 @@ class PostgresStore:
     moment.
     """
 
-    def __init__(self, url: str, *, threaded: bool, read_only: bool, patience: Patience) -> None:
-        """See `open`, which also connects."""
+    def __init__(
+        self, url: str, *, threaded: bool = True, read_only: bool = False, patience: Patience | None = None
+    ) -> None:
+        """See `open`, which also connects; this does not, and raises `ConfigError` where the URL is wrong."""
+        patience = patience or Patience()
         self.name = shown_url(url)
         """What to call the store: its URL without the password."""
         self._reader = Link(url, self.name, patience, writable=False, threaded=threaded)
@@ -69,7 +72,7 @@ class PostgresStore:
         says how long calls wait. Raises `StoreUnavailable` where the server cannot be reached or refuses, and
         `ConfigError` where the URL is wrong or the tables are not of this version.
         """
-        store = cls(url, threaded=threaded, read_only=read_only, patience=patience or Patience())
+        store = cls(url, threaded=threaded, read_only=read_only, patience=patience)
         try:
             for link in (store._writer, store._reader):
                 if link is not None:

@@ -58,6 +58,13 @@ def explain(error: BaseException) -> str | None:
     return said or "the connection broke"
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether a server that is there asked for a password and then refused: waiting does not help."""
+    # A server that is starting, stopping or full says so before it asks. There is no SQLSTATE to tell by.
+    attempt = error.pgconn if isinstance(error, psycopg.Error) else None
+    return attempt is not None and (attempt.used_password or attempt.needs_password)
+
+
 def without(password: str | None, text: str) -> str:
     """Return `text` without `password`, plain or as a URL holds it."""
     for secret in filter(None, (password, password and quote(password, safe=""))):

@@ -13,23 +13,21 @@ from typing import Final, TypeVar
 import trio
 
 from candleactors.errors import StoreUnavailable
-from candleactors.stores.sqlite import schema
 
 T = TypeVar("T")
-
-_CHECKPOINT_PAGES: Final = 8_000
-"""32 MiB. A batch of 1,000 streams touches thousands of pages; a checkpoint after each cost a third more time."""
 
 
 class Connection:
     """A connection that opens when it is needed and is thrown away after any failure."""
 
-    def __init__(self, path: Path, *, writable: bool, busy_timeout_s: float, any_version: bool = False) -> None:
-        """`any_version`: whatever the version of the tables, for reading."""
+    def __init__(
+        self, path: Path, prepare: Callable[[sqlite3.Connection, str], None], *, writable: bool, busy_timeout_s: float
+    ) -> None:
+        """`prepare` is given every new connection, with the path for messages: it makes or checks the tables."""
         self.limiter = trio.CapacityLimiter(1)
         self._path = path
+        self._prepare = prepare
         self._writable = writable
-        self._any_version = any_version
         self._busy_timeout_s = busy_timeout_s
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -68,13 +66,7 @@ class Connection:
             check_same_thread=False,
         )
         self._connection = connection
-        if self._writable:
-            schema.prepare(connection, str(self._path))
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            connection.execute("PRAGMA journal_size_limit = 67108864")
-        elif not self._any_version:
-            schema.require(connection, str(self._path))
+        self._prepare(connection, str(self._path))
         self._identity = _identity(self._path)
         return connection
 
@@ -86,8 +78,8 @@ class _Replaced(Exception):
 class WriterLock:
     """An advisory lock on ``<path>.lock`` that dies with its process; the empty file stays."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises `StoreUnavailable` where another writer has it."""
+    def __init__(self, path: Path, taken: str) -> None:
+        """Raises `StoreUnavailable` where another writer has it, which says `taken`."""
         lock = path.with_name(path.name + ".lock")
         try:
             self._fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -97,7 +89,7 @@ class WriterLock:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._fd)
-            raise StoreUnavailable(f"{path}: another candleactors is writing to this store") from error
+            raise StoreUnavailable(f"{path}: {taken}") from error
 
     def release(self) -> None:
         """Let another writer have it."""
