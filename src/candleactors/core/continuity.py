@@ -406,7 +406,6 @@ class Continuity:
             self._progress_s = now_s
             self._polls, self._poll_at_s = 0, now_s  # however rarely it was asked for while nothing came at all
             self.counters.holes += self._started
-            self._polls, self._poll_at_s = 0, now_s  # there is news to ask for, however often there was none
             self.next_check_s = now_s
         if self._known_ms is None or open_ms > self._known_ms:
             self._known_ms = open_ms
