@@ -322,6 +322,75 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load(tmp_path / "config.toml", {})
 
 
+KEPT = """
+[venues.binance-spot]
+timeframes = ["1m", "1d"]
+derived = ["7m"]
+[retention]
+interval_s = 3600
+[retention.days]
+"1m" = 90
+"1M" = 36.5
+"7m" = 0.5
+"""
+
+
+def test_days_by_timeframe(tmp_path: Path) -> None:
+    settings = loaded(KEPT, tmp_path)
+    assert settings.retention.interval_s == 3600
+    assert settings.retention.days == {Timeframe("1m"): 90.0, Timeframe("1M"): 36.5, Timeframe("7m"): 0.5}
+    assert Settings().retention.days == {}
+    settings = loaded(KEPT, tmp_path, {"CANDLEACTORS_RETENTION__DAYS": " 1h=3650, 1M = 7.5,"})
+    assert settings.retention.days == {Timeframe("1h"): 3650.0, Timeframe("1M"): 7.5}
+    assert loaded(KEPT, tmp_path, {"CANDLEACTORS_RETENTION__DAYS": ""}).retention.days == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"1m" = 90', '"1min" = 90', 'days.1min: "1min" is not a timeframe; did you mean "1m"?'),
+        ('"1m" = 90', '"1m" = "90"', 'days.1m: "90" is not a number; write it without quotes'),
+        ('"1m" = 90', '"1m" = 0', "days.1m: 0.0 is not greater than 0"),
+        ('"1m" = 90', '"1m" = inf', "days.1m: inf is not greater than 0"),
+        ('"1m" = 90', '"1m" = true', "days.1m: true is not a number"),
+        (
+            '"1m" = 90',
+            '"1m" = 6.5',
+            "days.1m: 6.5 days are less than the 10080 minutes of aggregation.catch_up_minutes (7 days)",
+        ),
+        ('"1m" = 90', '"1m" = 0.1', "days.1m: 0.1 days are less than the 200 candles that repair.history fetches"),
+        (
+            '"1m" = 90',
+            '"1d" = 100',
+            "days.1d: 100 days are less than the 200 candles that repair.history fetches (200 days)",
+        ),
+        ("interval_s = 3600", "interval_s = 0", "interval_s: 0.0 is not greater than 0"),
+        ("interval_s = 3600", "hours = 6", "hours: unknown key; here are days, interval_s"),
+    ],
+)
+def test_days_that_cannot_be(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert mistake(KEPT.replace(old, new), tmp_path).startswith(f"config.toml: retention.{message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DAYS", "1m:90", 'retention.days: "1m:90" is not of the form 1m=90'),
+        ("DAYS", "1m=ninety", 'retention.days.1m: "ninety" is not a number'),
+        ("DAYS", "1m=3", "retention.days.1m: 3 days are less than the 10080 minutes of aggregation.catch_up_minutes"),
+        (
+            "DAYS__1M",
+            "90",
+            "in the name of a variable 1m and 1M are the same; write CANDLEACTORS_RETENTION__DAYS=1m=90,1h=3650",
+        ),
+        ("DAY", "1m=9", 'no such setting; did you mean "CANDLEACTORS_RETENTION__DAYS"?'),
+    ],
+)
+def test_variables_of_days_that_cannot_be(name: str, value: str, message: str, tmp_path: Path) -> None:
+    variable = f"CANDLEACTORS_RETENTION__{name}"
+    assert mistake(KEPT, tmp_path, {variable: value}).startswith(f"{variable}: {message}")
+
+
 def test_variables_override_the_file(tmp_path: Path) -> None:
     settings = loaded(
         FULL,

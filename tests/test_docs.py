@@ -15,7 +15,7 @@ SECTIONS: dict[str, type[Any]] = {
     "venues.<venue>": settings.VenueSettings,
     **{
         name: type(getattr(settings.Settings(), name))
-        for name in ("store", "health", "repair", "aggregation", "backoff")
+        for name in ("store", "health", "repair", "aggregation", "retention", "backoff")
     },
     **{name: type(getattr(settings.Settings(), name)) for name in ("supervision", "subscriber", "web", "log")},
 }
@@ -29,6 +29,9 @@ def written(value: Any) -> str:
             return str(value).lower()
         case int() | float():
             return f"{value:g}" if value < 1_000_000 else str(value)
+        case dict():
+            assert not value
+            return "{}"
         case tuple():
             return "[" + ", ".join(f'"{item}"' for item in value) + "]"
         case _:

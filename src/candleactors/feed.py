@@ -21,13 +21,16 @@ from candleactors.actors.interest import Interest
 from candleactors.actors.journal import Journal
 from candleactors.actors.latency import CloseLatency
 from candleactors.actors.measures import Measures, mailboxes, measures
+from candleactors.actors.periodic import Periodic
 from candleactors.actors.replay import StoredReplay
+from candleactors.actors.retention import FIRST_S, Retention
 from candleactors.actors.root import open_root
 from candleactors.actors.status import (
     FeedStatus,
     actor_statuses,
     in_venue,
     restart_counts,
+    retention_status,
     store_status,
     venue_status,
 )
@@ -80,6 +83,15 @@ class Feed:
         self._started_ms = parts.clock.wall_ms()
         self._closed = False
         self._syncs = SyncJobs()
+        self._retention = Retention(parts, self._venues, parts.journal.pruned)
+        self._pruning = Periodic(
+            self._retention.prune,
+            interval_s=settings.retention.interval_s,
+            first_s=min(FIRST_S, settings.retention.interval_s),
+            backoff=Backoff(settings.backoff, parts.rng.random),
+            clock=parts.clock,
+            on_trouble=partial(parts.journal.trouble, "retention"),
+        )
         self.stopping = trio.Event()
         """Set by `stop`."""
         venue_tree = parts.supervisor("venues", Strategy.ONE_FOR_ONE, *(v.spec() for v in self._venues.values()))
@@ -98,6 +110,7 @@ class Feed:
             ChildSpec("registry", parts.interest.run),
             venue_tree.spec("venues"),
             *([service_tree.spec("services")] if serving else []),
+            *([ChildSpec("retention", self._pruning.run)] if settings.retention.days else []),
         )
 
     def watch(
@@ -278,6 +291,9 @@ class Feed:
             subscribers=parts.hub.subscribers,
             lagged=parts.hub.lagged,
             store=store,
+            retention=retention_status(self._retention, self._pruning, wall_ms)
+            if parts.settings.retention.days
+            else None,
             actors=actor_statuses(self.tree.children(), now_s),
             restarts=restart_counts(parts.census.restarts),
             mailbox_peaks={in_venue(m.venue, m.actor): m.peak for m in mailboxes(parts, venues_now) if m.peak},
@@ -369,6 +385,7 @@ async def open_feed(
     """
     chosen = settings if isinstance(settings, Settings) else config.load(Path(settings), os.environ)
     config.check_venues(chosen)
+    config.check_retention(chosen)
     used_clock = clock or SystemClock()
     used_network = network or TcpNetwork()
     used_rng = rng or random.Random()

@@ -19,6 +19,7 @@ from candleactors.validators import (
     at_least,
     between,
     each,
+    each_value,
     host,
     is_loopback,
     not_blank,
@@ -231,6 +232,16 @@ class StoreSettings:
 
 
 @frozen
+class RetentionSettings:
+    """How long candles are kept. A timeframe that `days` does not name is kept for ever."""
+
+    days: dict[Timeframe, float] = field(factory=dict, validator=each_value(over(0)))
+    """By timeframe, how many days; older candles are deleted. As a variable: ``1m=90,1h=3650``."""
+    interval_s: float = field(default=21_600.0, validator=over(0))
+    """Between two times that old candles are looked for."""
+
+
+@frozen
 class SubscriberSettings:
     """What a subscriber may leave lying."""
 
@@ -308,6 +319,7 @@ class Settings:
     health: HealthSettings = HealthSettings()
     repair: RepairSettings = RepairSettings()
     aggregation: AggregationSettings = AggregationSettings()
+    retention: RetentionSettings = RetentionSettings()
     backoff: BackoffSettings = BackoffSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     subscriber: SubscriberSettings = SubscriberSettings()

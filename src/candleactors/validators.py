@@ -112,6 +112,19 @@ def each(validator: Validator) -> Validator:
     return check
 
 
+def each_value(validator: Validator) -> Validator:
+    """Accept tables with values that `validator` accepts."""
+
+    def check(instance: Any, attribute: Attribute[Any], value: Any) -> None:
+        for key, item in value.items():
+            try:
+                validator(instance, attribute, item)
+            except ConfigError as error:
+                raise error.at(f"{attribute.name}.{key}") from None
+
+    return check
+
+
 def host() -> Validator:
     """Accept names and addresses to listen on, without a port."""
 

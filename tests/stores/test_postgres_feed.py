@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import trio
 from attrs import evolve
-from e2e_world import open_world
+from e2e_world import open_world, spot
 from postgres_server import Database
 from test_sockets import SECOND, venue
 
 from candleactors import open_feed
-from candleactors.model import Candle, Gap, Stream
-from candleactors.settings import RepairSettings, Settings, StoreSettings, VenueSettings
+from candleactors.model import DAY_MS, Candle, Gap, Stream, Timeframe
+from candleactors.settings import RepairSettings, RetentionSettings, Settings, StoreSettings, VenueSettings
 from candleactors.stores import open_store
 from candleactors.validators import Secret
 
@@ -40,6 +40,31 @@ async def test_a_feed_in_virtual_time_and_the_next_one(
                 await trio.sleep(100)
             await judge.verdict(slack_s=2.0)
             await trio.sleep(30)
+
+
+async def test_retention_drops_whole_months(autojump_clock: object, tmp_path: Path, database: Database) -> None:
+    kept = RetentionSettings({Timeframe("1m"): 1})
+    async with (
+        open_world(tmp_path, spot("BTCUSDT", frames=("1m",)), repair=RepairSettings(history=50)) as world,
+        open_store(StoreSettings(url=Secret(database.url)), threaded=False) as store,
+    ):
+        async with world.feed(store=store) as feed:
+            await trio.sleep(100)
+            [newest] = await feed.history("binance-spot:BTCUSDT:1m", limit=1, newest=True)
+        old = [newest.open_time_ms - day * DAY_MS for day in range(1, 100)]
+        rows = [newest.replace(open_time_ms=at, close_time_ms=at + 59_999) for at in old]
+        await store.merge(rows, corrects=True)
+        before = database.query("SELECT count(*) FROM pg_inherits WHERE inhparent = 'market_data.candle'::regclass")
+        assert before == [(4,)]
+        async with world.feed(evolve(world.settings, retention=kept), store=store) as feed:
+            judge = world.judge(feed)
+            await trio.sleep(400)
+            assert feed.status().retention is not None
+            [oldest] = await feed.history("binance-spot:BTCUSDT:1m", limit=1)
+            assert oldest.open_time_ms >= newest.open_time_ms - DAY_MS
+        await judge.verdict(store=False)
+        after = database.query("SELECT count(*) FROM pg_inherits WHERE inhparent = 'market_data.candle'::regclass")
+        assert after == [(1,)]
 
 
 @pytest.mark.timeout(60)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import trio
 from attrs import frozen
 from postgres_server import Database
 from stored_candles import STREAM, candle, gap
@@ -223,3 +224,21 @@ async def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError, match=r"needs psycopg .* pip install 'candleactors\[postgres\]'"):
         async with open_store(StoreSettings(url=Secret("postgresql://db/market"))):
             pass
+
+
+def test_candles_that_are_too_old_are_deleted_by_command(
+    database: Database, candleactors: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANDLEACTORS_STORE__URL", database.url)
+    monkeypatch.setenv("CANDLEACTORS_RETENTION__DAYS", "1m=30")
+
+    async def fill() -> None:
+        async with open_postgres(database.url) as store:
+            await store.write([candle(0), candle(44_640), candle(89_280)], [gap(1, 9)])
+
+    trio.run(fill)
+    done = candleactors("db", "prune")
+    assert done == Outcome(0, f"{STREAM}: 2 candles from 2023-11-14 22:14:00 to 2023-12-16 22:14:00 deleted\n", "")
+    assert database.query("SELECT count(*) FROM market_data.candle") == [(1,)]
+    assert database.query("SELECT count(*) FROM market_data.gap") == [(0,)]
+    assert database.query("SELECT to_regclass('market_data.candle_2023_11')") == [(None,)]

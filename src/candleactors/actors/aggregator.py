@@ -149,6 +149,10 @@ class Aggregator:
         """How many sources wait for their derived candles to be built from the store."""
         return len(self._cold)
 
+    def is_to_build(self, source: Stream) -> bool:
+        """Whether `source` is one of these."""
+        return source in self._cold
+
     def _reconcile(self, versions: tuple[int, int]) -> tuple[int, int]:
         """Derive what is wanted and nothing else; return the versions of what was looked at."""
         current = self._interest.version(self._venue), self._hub.forming_version

@@ -19,6 +19,8 @@ from candleactors.core.lifecycle import (
     GaveUp,
     SupervisorEvent,
 )
+from candleactors.core.retention import Pruned
+from candleactors.errors import TransientError
 from candleactors.model import Stream
 from candleactors.stores.buffered import Outage
 from candleactors.transport.clock import Clock
@@ -74,6 +76,16 @@ class Journal:
             self._log.info("rows wait on disk for the database", about="store", **values)
         else:
             self._log.info("the database has everything again", about="store", **values)
+
+    def pruned(self, pruned: Pruned) -> None:
+        """Log what was deleted because it was too old."""
+        self._log.info(
+            "old candles deleted", about="store", candles=pruned.candles, streams=pruned.streams, left=pruned.left
+        )
+
+    def trouble(self, about: str, error: TransientError) -> None:
+        """Log that what is done at intervals could not be done, and will be tried again."""
+        self.note("warning", "put off", about, error=str(error))
 
     def supervision(self, event: SupervisorEvent) -> None:
         """Log a fact about a supervised child. Starts and stops are for debugging, failures are not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, Revision, Stream
+from candleactors.model import HOUR_MS, Candle, Cursor, Event, Gap, GapReason, Revision, Stream
 from candleactors.stores.base import Store
 
 PAGE = 1_000
@@ -17,10 +17,11 @@ class StoredReplay:
     """Reads the store from `cursor` on, page by page; see `candleactors.actors.subscription.Replay`.
 
     `flush` is awaited first, so that everything delivered before is in the store. Streams the cursor does not name are
-    not replayed. `again` has those of which the reader was last given something by an earlier feed, with when it was
-    there last: of the candles shortly before its position those are told again, as revisions, that were revised, and
-    may never have been told so, or were fetched anew since then, and may be others now. Raises `StoreUnavailable`, and
-    goes on where it stood when asked again.
+    not replayed. What the store does not have any more, because it was too old to be kept, is told as a gap. `again`
+    has those of which the reader was last given something by an earlier feed, with when it was there last: of the
+    candles shortly before its position those are told again, as revisions, that were revised, and may never have been
+    told so, or were fetched anew since then, and may be others now. Raises `StoreUnavailable`, and goes on where it
+    stood when asked again.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class StoredReplay:
         self._flush: Callable[[], Awaitable[None]] | None = flush
         self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
         self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
+        self._begins = {stream for stream, _ in self._after}
         self._again = again or {}
         self._retold = deque((stream, ms) for stream, ms in self._after if stream in self._again)
 
@@ -83,7 +85,10 @@ class StoredReplay:
             self._after.popleft()
         else:
             self._after[0] = (stream, until_ms)
-        found.sort(key=lambda event: event.first_open_ms if isinstance(event, Gap) else event.open_time_ms)
+        found.sort(key=_first_ms)
+        if found and stream in self._begins and (lost := _lost(stream, after_ms, _first_ms(found[0]))) is not None:
+            found.insert(0, lost)
+        self._begins.discard(stream)
         return [(stream, event) for event in found]
 
     async def _rows(self, stream: Stream, start_ms: int) -> tuple[list[Candle], list[Gap]]:
@@ -95,6 +100,18 @@ class StoredReplay:
             before, gaps = gaps, await self._store.gaps(stream)
             if gaps == before:
                 return candles, gaps
+
+
+def _lost(stream: Stream, after_ms: int, first_ms: int) -> Gap | None:
+    """Return the gap between what a reader was given last and what the store has from there on."""
+    next_ms = stream.timeframe.next_open(after_ms)
+    if next_ms >= first_ms:
+        return None
+    return Gap(stream, next_ms, stream.timeframe.previous_open(first_ms), GapReason.UNREPAIRED)
+
+
+def _first_ms(event: Candle | Gap) -> int:
+    return event.first_open_ms if isinstance(event, Gap) else event.open_time_ms
 
 
 def retold(candle: Candle) -> Revision:

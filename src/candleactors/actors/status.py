@@ -9,6 +9,8 @@ from attrs import frozen
 from candleactors.actors.budget import BudgetStatus
 from candleactors.actors.census import Actor
 from candleactors.actors.latency import CloseLatency
+from candleactors.actors.periodic import Periodic
+from candleactors.actors.retention import Retention
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.venue import Venue
 from candleactors.core.lifecycle import ChildStatus
@@ -118,6 +120,20 @@ class StoreStatus:
 
 
 @frozen
+class RetentionStatus:
+    """What was deleted because it was too old to be kept."""
+
+    pruned: int
+    """Candles deleted since the feed began."""
+    done_age_s: float | None
+    """How long ago old candles were last looked for; ``None`` before the first time."""
+    left: int
+    """Streams that were in use then, and left to the next time."""
+    error: str | None
+    """Why that could not be done last time; ``None`` if it could."""
+
+
+@frozen
 class FeedStatus:
     """A feed at one moment. `healthy` means: every venue is, and the store has or takes everything."""
 
@@ -128,6 +144,8 @@ class FeedStatus:
     subscribers: int
     lagged: int
     store: StoreStatus
+    retention: RetentionStatus | None
+    """``None`` where everything is kept for ever."""
     actors: tuple[ActorStatus, ...]
     restarts: dict[str, int]
     """How often an actor anywhere in the tree came up again, as ``venue/actor``; those that never did are left out."""
@@ -210,6 +228,17 @@ def store_status(writer: StoreWriter, store: Store) -> StoreStatus:
         buffered=0 if buffered is None else buffered.buffered,
         outage_s=None if outage_s is None else round(outage_s, 1),
         error=writer.trouble or (None if buffered is None else buffered.error),
+    )
+
+
+def retention_status(retention: Retention, pruning: Periodic, wall_ms: int) -> RetentionStatus:
+    """Return what retention does. Does not block."""
+    done_ms = pruning.done_ms
+    return RetentionStatus(
+        pruned=retention.pruned,
+        done_age_s=None if done_ms is None else round(max(0, wall_ms - done_ms) / 1000, 1),
+        left=retention.left,
+        error=pruning.error,
     )
 
 

@@ -89,6 +89,11 @@ class Sync:
         self._asked.set()
         return errand
 
+    def works_on(self, stream: Stream) -> bool:
+        """Whether `stream` is being compared, or waits for its turn."""
+        current = self._errands.current
+        return any(errand.stream == stream for errand in (*self._errands.waiting, *([current] if current else [])))
+
     async def run(self, context: ChildContext) -> None:
         """Compare until asked to stop; what is under way then goes on with the next life, if there is one."""
         self._waited_for = {}

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from candleactors.config.environment import overlay
+from candleactors.config.retention import check_retention
 from candleactors.config.shorthand import shorthand
 from candleactors.config.structure import structure
 from candleactors.config.venues import can_watch, check_venues
 from candleactors.errors import ConfigError
 from candleactors.settings import Settings
 
-__all__ = ["can_watch", "check_venues", "load"]
+__all__ = ["can_watch", "check_retention", "check_venues", "load"]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -35,6 +36,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     try:
         settings = structure(table)
         check_venues(settings)
+        check_retention(settings)
     except ConfigError as error:
         source = _variable(variables, error.key) or (None if path is None else str(path))
         raise (error.within(source) if source else error) from None

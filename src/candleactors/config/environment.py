@@ -11,8 +11,9 @@ import attrs
 
 from candleactors.config.structure import optional_of
 from candleactors.errors import ConfigError
+from candleactors.model import Timeframe
 from candleactors.settings import Settings
-from candleactors.validators import Secret, nearest
+from candleactors.validators import Secret, nearest, quoted
 
 PREFIX: Final = "CANDLEACTORS_"
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -35,7 +36,10 @@ def overlay(table: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]
             target = target.setdefault(key, {}) if isinstance(target, dict) else None
         # A file with something else in the place of a table is refused for that in a moment.
         if isinstance(target, dict):
-            target[keys[-1]] = _value(environ[variable], wanted)
+            try:
+                target[keys[-1]] = _value(environ[variable], wanted)
+            except ConfigError as error:
+                raise error.at(".".join(keys)).within(variable) from None
             set_by[".".join(keys)] = variable
     return set_by
 
@@ -54,6 +58,12 @@ def _find(variable: str, parts: list[str]) -> tuple[list[str], Any]:
     wanted: Any = Settings
     for part in parts:
         name = part.lower()
+        if _is_by_timeframe(wanted):
+            raise ConfigError(
+                "in the name of a variable 1m and 1M are the same; "
+                f"write {PREFIX}{'__'.join(keys).upper()}=1m=90,1h=3650",
+                source=variable,
+            )
         if get_origin(wanted) is dict:
             keys.append(name.replace("_", "-"))
             wanted = get_args(wanted)[1]
@@ -63,7 +73,7 @@ def _find(variable: str, parts: list[str]) -> tuple[list[str], Any]:
             raise _unknown(variable, wanted, keys, name)
         keys.append(name)
         wanted = fields[name].type
-    if attrs.has(wanted) or get_origin(wanted) is dict:
+    if attrs.has(wanted) or (get_origin(wanted) is dict and not _is_by_timeframe(wanted)):
         raise ConfigError(f"{'.'.join(keys)} is a table; add __ and one of its keys", source=variable)
     return keys, wanted
 
@@ -80,10 +90,17 @@ def _unknown(variable: str, table: Any, keys: list[str], name: str) -> ConfigErr
     return ConfigError("no such setting", nearest=PREFIX + right, source=variable)
 
 
+def _is_by_timeframe(wanted: Any) -> bool:
+    """Whether a value is a table with a value for each timeframe, which is one variable."""
+    return get_origin(wanted) is dict and get_args(wanted)[0] is Timeframe
+
+
 def _value(text: str, wanted: Any) -> Any:
     """Return what `text` says as a TOML file would; what does not fit is refused with the rest of the settings."""
     text = text.strip()
     wanted = optional_of(wanted) or wanted
+    if _is_by_timeframe(wanted):
+        return dict(_entry(item.strip(), get_args(wanted)[1]) for item in text.split(",") if item.strip())
     if get_origin(wanted) is tuple:
         return [item.strip() for item in text.split(",") if item.strip()]
     if wanted is bool:
@@ -94,3 +111,10 @@ def _value(text: str, wanted: Any) -> Any:
                 return number(text)
     assert wanted in (int, float, str, Path, Secret), wanted
     return text
+
+
+def _entry(text: str, wanted: Any) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{quoted(text)} is not of the form 1m=90")
+    return name.strip(), _value(value, wanted)

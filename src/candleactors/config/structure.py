@@ -169,8 +169,13 @@ def _make_converter() -> Converter:
         return hook
 
     def named_tables_hook(wanted: Any) -> _Hook:
-        element = get_args(wanted)[1]
-        return _table(lambda value, _: {key: _located(converter, item, element, key) for key, item in value.items()})
+        named, element = get_args(wanted)
+        return _table(
+            lambda value, _: {
+                _located(converter, key, named, key): _located(converter, item, element, key)
+                for key, item in value.items()
+            }
+        )
 
     def table_hook(wanted: Any) -> _Hook:
         return _table(make_dict_structure_fn(wanted, converter, _cattrs_forbid_extra_keys=True))

@@ -121,6 +121,7 @@ def _families(now: Measures) -> Iterator[Metric]:
     yield from _actors(now)
     yield from _readers(now)
     yield from _store(now)
+    yield from _retention(now)
 
 
 def _feed(now: Measures) -> Iterator[Metric]:
@@ -237,6 +238,14 @@ def _store(now: Measures) -> Iterator[Metric]:
     yield _counter("store_outages", "Times the database ceased to take rows.", (), {(): store.outages})
     text = "For how long the database has not had everything, 0 if it has."
     yield _gauge("store_outage_seconds", text, (), {(): store.outage_s})
+
+
+def _retention(now: Measures) -> Iterator[Metric]:
+    found = now.status.retention
+    healthy, pruned = ({}, {}) if found is None else ({(): found.error is None}, {(): found.pruned})
+    text = "1 unless old candles could not be deleted last time; absent where all are kept."
+    yield _gauge("retention_healthy", text, (), healthy)
+    yield _counter("retention_pruned_rows", "Candles deleted because they were too old to be kept.", (), pruned)
 
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
