@@ -60,5 +60,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _variable(variables: Mapping[str, str], key: str | None) -> str | None:
-    """Return the variable that set `key`, which may go on with an index."""
-    return variables.get(key.partition("[")[0]) if key else None
+    """Return the variable that set `key`, which may go on with an index or name an entry of a table."""
+    return variables.get(key.partition("[")[0], variables.get(key.rpartition(".")[0])) if key else None
