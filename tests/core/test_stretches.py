@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candleactors.core.stretches import Stretch, around, pieces, plan
-from candleactors.model import Gap, GapReason, Stream, Timeframe
+from candleactors.model import Timeframe
 
 # 7h restarts every midnight, months have unequal lengths, and 3d has any phase.
 TIMEFRAMES = st.sampled_from([Timeframe("1m"), Timeframe("7h"), Timeframe("3d"), Timeframe("1M")])
@@ -31,17 +31,15 @@ def opens_in(timeframe: Timeframe, stretches: Iterable[Stretch], most: int) -> l
     return sorted(found)
 
 
-def gaps_of(stream: Stream, opens: list[int], missing: Iterable[int]) -> list[Gap]:
-    """Return a gap for each run of the indices `missing`."""
-    gaps: list[Gap] = []
-    last = None
+def stretches_of(opens: list[int], missing: Iterable[int]) -> list[Stretch]:
+    """Return a stretch for each run of the indices `missing`."""
+    found: list[Stretch] = []
     for index in sorted(missing):
-        if last is not None and index == last + 1:
-            gaps[-1] = Gap(stream, gaps[-1].first_open_ms, opens[index], GapReason.VENUE)
+        if found and found[-1].until_ms == opens[index]:
+            found[-1] = Stretch(found[-1].start_ms, opens[index + 1])
         else:
-            gaps.append(Gap(stream, opens[index], opens[index], GapReason.VENUE))
-        last = index
-    return gaps
+            found.append(Stretch(opens[index], opens[index + 1]))
+    return found
 
 
 @given(TIMEFRAMES, st.integers(0, 86_400_000), st.integers(1, 9), st.data())
@@ -56,8 +54,8 @@ def test_pieces_hold_everything_once(timeframe: Timeframe, phase_ms: int, most: 
 @given(TIMEFRAMES, st.sets(st.integers(0, 39)), st.integers(1, 9), st.integers(0, 39))
 def test_pieces_around_gaps_hold_them(timeframe: Timeframe, missing: set[int], most: int, until: int) -> None:
     opens = opens_of(timeframe, 41)
-    gaps = gaps_of(Stream("v", "S", timeframe), opens, missing)
-    stretches = list(around(timeframe, gaps, opens[until], most))
+    holes = stretches_of(opens, missing)
+    stretches = list(around(timeframe, holes, opens[until], most))
     found = set(opens_in(timeframe, stretches, most))
     wanted = {opens[index] for index in missing if index < until}
     assert wanted <= found
@@ -71,12 +69,12 @@ def test_a_plan_goes_on_where_it_stood(
     timeframe: Timeframe, missing: set[int], most: int, start: int | None, data: st.DataObject
 ) -> None:
     opens = opens_of(timeframe, 41)
-    gaps = gaps_of(Stream("v", "S", timeframe), opens, missing)
+    holes = stretches_of(opens, missing)
     start_ms = None if start is None else opens[start]
     recent = data.draw(st.integers(0, 20))
 
     def planned(resume_ms: int | None = None) -> list[Stretch]:
-        return list(plan(timeframe, start_ms, opens[40], recent=recent, gaps=gaps, most=most, resume_ms=resume_ms))
+        return list(plan(timeframe, start_ms, opens[40], recent=recent, holes=holes, most=most, resume_ms=resume_ms))
 
     whole = planned()
     found = opens_in(timeframe, whole, most)

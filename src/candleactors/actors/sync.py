@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
 
@@ -12,23 +13,24 @@ from attrs import frozen
 
 from candleactors.actors.backfill import RestTrouble
 from candleactors.actors.child import ChildContext
+from candleactors.actors.comparing import Comparer
 from candleactors.actors.delivery import Receipt
+from candleactors.actors.deriving import derived_history
 from candleactors.actors.interest import Interest
 from candleactors.actors.mailbox import Mailbox
 from candleactors.actors.messages import Compared, SequencerMessage
+from candleactors.actors.persistence import persistently
 from candleactors.actors.rest import VenueRest
 from candleactors.actors.store_writer import StoreWriter
-from candleactors.core.answer import Answer
 from candleactors.core.backoff import Backoff
-from candleactors.core.cascade import cascade
 from candleactors.core.continuity_rules import ContinuityRules
-from candleactors.core.derivation import Derivation
-from candleactors.core.discrepancies import Discrepancies, discrepancies
+from candleactors.core.discrepancies import Discrepancies
 from candleactors.core.errands import Errand, Errands
-from candleactors.core.fetch import Fetch, Urgency
+from candleactors.core.fetch import Urgency
+from candleactors.core.holes import span_of
 from candleactors.core.stretches import Stretch, plan
 from candleactors.core.venue_clock import VenueClock
-from candleactors.errors import CandleactorsError, InvalidSymbol, RemoteProtocolError, TransientError
+from candleactors.errors import CandleactorsError, InvalidSymbol, TransientError
 from candleactors.model import Candle, Gap, Stream
 from candleactors.stores.base import Store
 from candleactors.transport.clock import Clock
@@ -37,12 +39,9 @@ T = TypeVar("T")
 
 PATIENCE_S = 300.0
 """How long a stream is waited for that has not begun yet."""
-_TRIES = 8  # of one request
 _LIVES = 3  # of the actor that one errand may take
 _LOOK_AGAIN_S = 1.0  # while streams are waited for
 _MOST_ROWS = 1_000
-_ROWS_AT_ONCE = 250  # to derive from before others have their turn
-_BEFORE = 1_440  # intervals, of which those without trades have no row
 _MOST_EMPTY = 20  # pieces in a row, before everything stored: the symbol was not listed yet
 
 
@@ -76,6 +75,9 @@ class Sync:
     def __init__(self, venue: str, deps: SyncDeps) -> None:
         self._venue = venue
         self._deps = deps
+        self._comparer = Comparer(
+            deps.rest, deps.store, deps.rules, deps.writer.flush, urgency=Urgency.VERIFY, most_rows=_MOST_ROWS
+        )
         self._errands = Errands()
         self._asked = trio.Event()
         self._waited_for: dict[Errand, float] = {}  # since when
@@ -202,55 +204,23 @@ class Sync:
             errand.start_ms,
             until_ms,
             recent=rules.history,
-            gaps=gaps,
-            most=min(_MOST_ROWS, rules.max_rows - self._before),
+            holes=[span_of(gap) for gap in gaps],
+            most=self._comparer.most,
             resume_ms=errand.resume_ms,
         )
 
-    @property
-    def _before(self) -> int:
-        """How many intervals before a piece are asked for as well, to know the close before it."""
-        rules = self._deps.rules
-        return min(_BEFORE, rules.max_rows // 2) if rules.fills else 0
-
     async def _look(self, stream: Stream, piece: Stretch) -> Discrepancies:
         """Compare a piece once."""
-        deps, rules, timeframe = self._deps, self._deps.rules, stream.timeframe
-        start_ms = timeframe.advance(piece.start_ms, -self._before)
-        fetch = Fetch(stream, start_ms, timeframe.count_between(start_ms, piece.until_ms), Urgency.VERIFY)
-
-        async def look() -> Discrepancies:
-            rows, venue_now_ms = await deps.rest.rows(fetch)
-            await deps.writer.flush()
-            stored = await deps.store.candles(stream, timeframe.previous_open(piece.start_ms), piece.until_ms - 1)
-            answer = Answer.read(
-                fetch,
-                rows,
-                venue_now_ms,
-                settle_s=rules.settle_s,
-                lag_s=rules.replica_lag_s,
-                windowed=rules.windowed,
-            )
-            return discrepancies(piece, answer, stored, fills=rules.fills)
-
-        return await self._persistently(stream, look)
+        return await self._persistently(stream, partial(self._comparer.look, stream, piece))
 
     async def _persistently(self, stream: Stream, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Return what `attempt` does, repeated after a growing wait as long as time may cure what is wrong with it."""
-        tries = 0
-        self._deps.backoff.reset()
-        while True:
-            try:
-                return await attempt()
-            except InvalidSymbol as error:
-                self._deps.interest.park(stream, str(error))
-                raise
-            except (TransientError, RemoteProtocolError) as error:
-                self._deps.on_trouble(RestTrouble(stream, error))
-                tries += 1
-                if tries == _TRIES:
-                    raise
-                await trio.sleep(self._deps.backoff.failed())
+        """Return what `attempt` does, see `persistently`; a symbol that the venue does not know is parked."""
+        deps = self._deps
+        try:
+            return await persistently(attempt, deps.backoff, lambda error: deps.on_trouble(RestTrouble(stream, error)))
+        except InvalidSymbol as error:
+            deps.interest.park(stream, str(error))
+            raise
 
     async def _hand_in(
         self,
@@ -290,22 +260,15 @@ class Sync:
         since_ms = errand.derived_since_ms
         if not since_ms:
             return
-        derivation = Derivation(source, cascade(source.timeframe, tuple(each.timeframe for each in since_ms)), 1)
-        at_ms, until_ms = first_ms, max(since_ms.values())
-        while at_ms < until_ms:
-            read = partial(deps.store.candles, source, at_ms, until_ms - 1, _ROWS_AT_ONCE)
-            rows = await self._persistently(source, read)
-            if not rows:
-                break
-            derived = [
-                event
-                for row in rows
-                if row.closed
-                for stream, event in derivation.on_candle(row)
-                if isinstance(event, Candle) and first_ms <= event.open_time_ms < since_ms[stream]
-            ]
-            await self._hand_in(source, history=derived)
-            at_ms = rows[-1].next_open_time_ms
+
+        async def read(start_ms: int, end_ms: int, limit: int) -> list[Candle]:
+            return await self._persistently(source, partial(deps.store.candles, source, start_ms, end_ms, limit))
+
+        timeframes = [stream.timeframe for stream in since_ms]
+        async with aclosing(derived_history(read, source, timeframes, first_ms, max(since_ms.values()))) as batches:
+            async for candles in batches:
+                untold = [candle for candle in candles if candle.open_time_ms < since_ms[candle.stream]]
+                await self._hand_in(source, history=untold)
         await self._hand_in(source, renew_ms=source.timeframe.previous_open(oldest_ms))
 
     async def _derived_since_ms(self, source: Stream) -> dict[Stream, int]:

@@ -117,21 +117,10 @@ class Venue:
             hub=parts.hub,
             on_trouble=self._note_store_trouble,
         )
-        continuity_rules = ContinuityRules(
-            history=history(rules, settings),
-            close_grace_s=settings.health.close_grace_s + rules.close_lag_s,
-            deadline_s=settings.repair.deadline_s,
-            verify_interval_s=settings.repair.verify_interval_s or None,
-            max_rows=rules.klines_limit,
-            max_first_rows=rules.newest_limit or rules.klines_limit,
-            windowed=rules.windowed_klines,
-            fills=rules.skips_empty,
-            heartbeats=rules.heartbeat_s is not None,
-            confirms=rules.closes is Closes.INFERRED,
-        )
+        continuity = continuity_rules(rules, settings)
         self.sequencer = Sequencer(
             codec,
-            continuity_rules,
+            continuity,
             clock=parts.clock,
             venue_clock=self.clock,
             interest=parts.interest,
@@ -155,7 +144,7 @@ class Venue:
                 store=parts.store,
                 writer=parts.store_writer,
                 interest=parts.interest,
-                rules=continuity_rules,
+                rules=continuity,
                 clock=parts.clock,
                 venue_clock=self.clock,
                 sequencer=self.sequencer.mailbox,
@@ -284,6 +273,22 @@ class Venue:
             stream=None if trouble.stream is None else str(trouble.stream),
             error=str(trouble.error),
         )
+
+
+def continuity_rules(rules: VenueRules, settings: Settings) -> ContinuityRules:
+    """Return what the candle contract goes by at a venue."""
+    return ContinuityRules(
+        history=history(rules, settings),
+        close_grace_s=settings.health.close_grace_s + rules.close_lag_s,
+        deadline_s=settings.repair.deadline_s,
+        verify_interval_s=settings.repair.verify_interval_s or None,
+        max_rows=rules.klines_limit,
+        max_first_rows=rules.newest_limit or rules.klines_limit,
+        windowed=rules.windowed_klines,
+        fills=rules.skips_empty,
+        heartbeats=rules.heartbeat_s is not None,
+        confirms=rules.closes is Closes.INFERRED,
+    )
 
 
 def history(rules: VenueRules, settings: Settings) -> int:

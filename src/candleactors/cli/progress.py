@@ -11,12 +11,15 @@ from typing import Protocol
 class Bar(Protocol):
     """What is told of the progress."""
 
-    def __call__(self, done_bytes: int, rows: int, doing: str) -> None:
-        """Show that `done_bytes` of the work are done, `rows` rows so far, and what is being done now."""
+    def __call__(self, done: int, rows: int, doing: str, *, total: int | None = None) -> None:
+        """Show that `done` of the work is done, `rows` rows so far, and what is being done now.
+
+        `total` is how much there is in all, where that was not known before.
+        """
 
 
 @contextmanager
-def progress(total_bytes: int, *, shown: bool = True) -> Iterator[Bar]:
+def progress(total: int, *, shown: bool = True) -> Iterator[Bar]:
     """Show a bar with the rate and the time left while the body runs, and take it away after it."""
     if not shown or not sys.stderr.isatty():
         yield _nothing
@@ -41,15 +44,15 @@ def progress(total_bytes: int, *, shown: bool = True) -> Iterator[Bar]:
         redirect_stderr=False,
     )
     with bar:
-        task = bar.add_task("", total=total_bytes, rate="")
+        task = bar.add_task("", total=total, rate="")
 
-        def show(done_bytes: int, rows: int, doing: str) -> None:
+        def show(done: int, rows: int, doing: str, *, total: int | None = None) -> None:
             elapsed_s = bar.tasks[0].elapsed
             rate = f"{rows / elapsed_s:,.0f} rows/s" if elapsed_s and rows else ""
-            bar.update(task, completed=done_bytes, description=doing, rate=rate)
+            bar.update(task, completed=done, total=total, description=doing, rate=rate)
 
         yield show
 
 
-def _nothing(done_bytes: int, rows: int, doing: str) -> None:
+def _nothing(done: int, rows: int, doing: str, *, total: int | None = None) -> None:
     pass

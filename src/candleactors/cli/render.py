@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from candleactors.core.holes import Hole
 from candleactors.model import Candle
 
-_LEFT: Final = ("id", "state", "source", "last disconnect", "last failure", "")
+_LEFT: Final = ("id", "stream", "reason", "state", "source", "last disconnect", "last failure", "")
 
 _SPARE: Final = (
     "generation",
@@ -42,6 +43,15 @@ def candles(rows: Iterable[Candle]) -> None:
             instant(row.open_time_ms), *(format(price, "f") for price in prices), _cell("trades", row.trades),
             row.source.value, ", ".join(notes),
         )  # fmt: skip
+    _print(table)
+
+
+def holes(found: Iterable[Hole]) -> None:
+    """Print holes, one a line."""
+    table = _table("stream", "first (UTC)", "last (UTC)", "candles", "reason")
+    for hole in found:
+        first, last = instant(hole.first_ms), instant(hole.last_ms)
+        table.add_row(Text(str(hole.stream)), first, last, str(hole.count), hole.reason.value)
     _print(table)
 
 

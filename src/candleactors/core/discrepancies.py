@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import chain
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from candleactors.core.answer import Answer
 from candleactors.core.filling import flat_candle
@@ -30,6 +30,13 @@ class Discrepancies:
     wrong: Mapping[int, Candle]
     """What should stand in place of what is stored, as the next revision of that, likewise."""
 
+    absent: tuple[int, ...] = ()
+    """Intervals that neither the venue nor the store has, although every replica would know by now; ascending."""
+    rows_ms: tuple[int, int] | None = None
+    """When the first and the last of the rows compared open; ``None`` where there are none."""
+    close: Decimal | None = None
+    """The close at the end of the stretch, as far as anything tells it."""
+
     def __bool__(self) -> bool:
         return bool(self.missing or self.wrong)
 
@@ -39,7 +46,7 @@ class Discrepancies:
             {open_ms: candle for open_ms, candle in of.items() if open_ms >= first_ms}
             for of in (self.missing, self.wrong)
         )
-        return Discrepancies(self.compared, missing, wrong)
+        return evolve(self, missing=missing, wrong=wrong)
 
     def confirmed_by(self, later: Discrepancies) -> list[Candle]:
         """Return the candles that a `later` comparison of the same stretch wants as well, ascending, as revisions.
@@ -65,10 +72,13 @@ def discrepancies(stretch: Stretch, answer: Answer, stored: Iterable[Candle], *,
     close = _close_before(stretch.start_ms, rows, known)
     missing: dict[int, Candle] = {}
     wrong: dict[int, Candle] = {}
-    timeframe, compared = answer.fetch.stream.timeframe, 0
+    absent: list[int] = []
+    compared: list[int] = []
+    timeframe = answer.fetch.stream.timeframe
     for open_ms in timeframe.opens(stretch.start_ms, stretch.until_ms):
         row, before = rows.get(open_ms), known.get(open_ms)
-        compared += row is not None
+        if row is not None:
+            compared.append(open_ms)
         if row is None and fills and close is not None and timeframe.close_ms(open_ms) < answer.lagging_ms:
             row = flat_candle(answer.fetch.stream, open_ms, close, answer.received_ms)
             if before is not None and before.source is not Source.FILLED:
@@ -77,9 +87,12 @@ def discrepancies(stretch: Stretch, answer: Answer, stored: Iterable[Candle], *,
             missing[open_ms] = row
         elif row is not None and before is not None and not _covers(before, row):
             wrong[open_ms] = row.replace(revision=before.revision + 1)
+        elif row is None and before is None and timeframe.close_ms(open_ms) < answer.lagging_ms:
+            absent.append(open_ms)
         latest = row or before
         close = latest.close if latest is not None else close
-    return Discrepancies(compared, missing, wrong)
+    seen_ms = (compared[0], compared[-1]) if compared else None
+    return Discrepancies(len(compared), missing, wrong, tuple(absent), seen_ms, close)
 
 
 def _close_before(start_ms: int, rows: Mapping[int, Candle], known: Mapping[int, Candle]) -> Decimal | None:

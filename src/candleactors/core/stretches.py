@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
-from candleactors.model import Gap, Timeframe
+from candleactors.model import Timeframe
 
 
 @frozen
@@ -48,19 +48,18 @@ def pieces(timeframe: Timeframe, first_ms: int, until_ms: int, most: int) -> Ite
         until_ms = min(start_ms, timeframe.previous_open(until_ms))
 
 
-def around(timeframe: Timeframe, gaps: Iterable[Gap], until_ms: int, most: int) -> Iterator[Stretch]:
-    """Yield pieces that cover what of `gaps`, which ascend, opens before `until_ms`; several gaps share a piece."""
+def around(timeframe: Timeframe, stretches: Iterable[Stretch], until_ms: int, most: int) -> Iterator[Stretch]:
+    """Yield pieces that cover what of `stretches`, which ascend, opens before `until_ms`; several share a piece."""
     first_ms = last_ms = until_ms
-    for gap in reversed(list(gaps)):
-        if gap.first_open_ms >= until_ms:
+    for stretch in reversed(list(stretches)):
+        if stretch.start_ms >= until_ms:
             continue
-        end_ms = min(timeframe.next_open(gap.last_open_ms), until_ms)
-        if first_ms < last_ms and timeframe.count_between(gap.first_open_ms, last_ms) > most:
+        if first_ms < last_ms and timeframe.count_between(stretch.start_ms, last_ms) > most:
             yield from pieces(timeframe, first_ms, last_ms, most)
             first_ms = last_ms
         if first_ms == last_ms:
-            last_ms = end_ms
-        first_ms = gap.first_open_ms
+            last_ms = min(stretch.until_ms, until_ms)
+        first_ms = stretch.start_ms
     yield from pieces(timeframe, first_ms, last_ms, most)
 
 
@@ -70,18 +69,18 @@ def plan(
     until_ms: int,
     *,
     recent: int,
-    gaps: Iterable[Gap],
+    holes: Iterable[Stretch],
     most: int,
     resume_ms: int | None = None,
 ) -> Iterator[Stretch]:
     """Yield what is to be compared before `until_ms`, an open time, in pieces of at most `most` intervals.
 
-    That is everything from `start_ms` on; without it, the last `recent` intervals, and older `gaps`, which ascend. With
-    `resume_ms` what opens from there on was compared before.
+    That is everything from `start_ms` on; without it, the last `recent` intervals, and older `holes`, which ascend.
+    With `resume_ms` what opens from there on was compared before.
     """
     first_ms = timeframe.advance(until_ms, -recent) if start_ms is None else start_ms
     if resume_ms is not None:
         until_ms = min(until_ms, resume_ms)
     yield from pieces(timeframe, first_ms, until_ms, most)
     if start_ms is None:
-        yield from around(timeframe, gaps, min(first_ms, until_ms), most)
+        yield from around(timeframe, holes, min(first_ms, until_ms), most)
