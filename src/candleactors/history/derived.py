@@ -9,10 +9,10 @@ from functools import partial
 import trio
 
 from candleactors.actors.deriving import derived_history
-from candleactors.core.holes import absent
+from candleactors.core.holes import absent, first_open, span_of
 from candleactors.core.stretches import Stretch
 from candleactors.history.report import StreamReport
-from candleactors.model import Stream
+from candleactors.model import Gap, GapReason, Stream
 from candleactors.stores.base import Archive
 
 
@@ -28,7 +28,8 @@ async def extend_derived(
     """Make candles of the streams of `reports` from stored ones of `source`, and merge them into the store.
 
     That is whatever they lack between the first and the last source candle that opens in [`start_ms`, `end_ms`], what
-    is incomplete there, and what contains `changed` source candles. Raises `StoreUnavailable`.
+    is incomplete there, and what contains `changed` source candles. Outages of the source are theirs as well. Raises
+    `StoreUnavailable`.
     """
     there = await store.covered(source, start_ms, end_ms)
     if not there or not reports:
@@ -48,6 +49,24 @@ async def extend_derived(
                     for stream, tally in (await store.merge(candles, corrects=True, repaired_ms=repaired_ms)).items():
                         streams[stream].count(tally)
                 await trio.lowlevel.checkpoint()
+    gaps = [gap for gap in await store.gaps(source) if gap.reason is GapReason.VENUE]
+    for stream in streams:
+        await _note_outages(store, stream, gaps, repaired_ms)
+
+
+async def _note_outages(store: Archive, stream: Stream, gaps: Iterable[Gap], repaired_ms: int) -> None:
+    """Note as outages those intervals of `stream` that lie wholly in `gaps` of its source, between its candles."""
+    timeframe = stream.timeframe
+    oldest, newest = await store.candles(stream, limit=1), await store.candles(stream, limit=1, newest=True)
+    whole: list[Gap] = []
+    for gap in gaps:
+        span = span_of(gap)
+        until_ms = timeframe.floor(span.until_ms)
+        first_ms = first_open(timeframe, span.start_ms, until_ms)
+        if first_ms < until_ms and oldest and oldest[0].open_time_ms < first_ms < newest[0].open_time_ms:
+            whole.append(Gap(stream, first_ms, timeframe.previous_open(until_ms), gap.reason))
+    if whole:
+        await store.write([], whole, repaired_ms=repaired_ms)
 
 
 async def _lacking(store: Archive, stream: Stream, there: Sequence[Stretch]) -> list[Stretch]:
