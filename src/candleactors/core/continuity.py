@@ -21,6 +21,7 @@ from decimal import Decimal
 from attrs import define, frozen
 
 from candleactors.core.answer import Answer
+from candleactors.core.asking import Asking
 from candleactors.core.comparisons import Comparisons
 from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.delivered import Delivered, Told, Verdict, remembered
@@ -30,7 +31,6 @@ from candleactors.core.passed_over import PassedOver
 from candleactors.model import Candle, Event, Gap, GapReason, Revision, Source, Stream
 
 _MAX_HELD = 256  # a cache: what is not held is fetched
-_ASK_AGAIN_S = 90.0  # an answer that never came, because its fetcher was restarted
 _BEFORE_GAP = 1_440  # intervals, of which those without trades have no row
 _MAX_FILLED = 10_000  # at one answer; a longer stretch without trades is a gap
 _LONGEST_SLEEP_S = 60.0
@@ -75,21 +75,16 @@ class Continuity:
 
     __slots__ = (
         "_alive_ms",
-        "_asked",
-        "_asked_at_s",
+        "_asking",
         "_catching_up",
         "_comparisons",
         "_delivered",
         "_doubt_at_s",
-        "_failures",
         "_gaps",
         "_held",
         "_known_ms",
         "_newest",
-        "_poll_at_s",
-        "_polls",
         "_progress_s",
-        "_retry_at_s",
         "_rules",
         "_started",
         "counters",
@@ -123,13 +118,8 @@ class Continuity:
         self._known_ms: int | None = None  # something opens here, so everything before it is closed
         self._alive_ms = 0  # when the market was last seen to go on
         self._progress_s = now_s  # when the hole was noticed or last shrank
-        self._asked: Fetch | None = None
-        self._asked_at_s = 0.0
-        self._retry_at_s = now_s
-        self._failures = 0
+        self._asking = Asking(rules, stream.timeframe.nominal_ms / 1000, now_s)
         self._newest = (0, 0.0)  # of the updates of the forming candle
-        self._poll_at_s = now_s
-        self._polls = 0
         self._delivered = Delivered(stream, recent, None if memory is None else memory.candles)
         self._doubt_at_s = 0.0
         if memory is not None:
@@ -208,7 +198,7 @@ class Continuity:
         else:
             self._deliver(candle, events)
             self._flush(now_s, events)
-            self._polls, self._poll_at_s = 0, now_s
+            self._asking.news(now_s)
         if events and self._rules.confirms:
             self._comparisons.inferred(now_s)
         return events
@@ -219,8 +209,7 @@ class Continuity:
         `rows` ascend; those whose interval was over by the venue's clock are marked closed. What they prove is said by
         `candleactors.core.answer`.
         """
-        self._answered(fetch)
-        self._failures = 0
+        self._asking.answered(fetch)
         if fetch.start_ms is not None and fetch.start_ms <= (self._delivered.first_ms or 0):
             self._catching_up = False
         events: list[Event] = []
@@ -241,10 +230,9 @@ class Continuity:
         self._flush(now_s, events)
         progress = self.expected_ms != before
         if progress:
-            self._polls, self._poll_at_s = 0, now_s
+            self._asking.news(now_s)
         elif fetch.urgency <= Urgency.OVERDUE:
-            self._polls += 1
-            self._poll_at_s = now_s + self._poll_s()
+            self._asking.in_vain(now_s)
         self._progress_s = now_s if progress else self._progress_s
         self.next_check_s = now_s
         return events
@@ -271,17 +259,11 @@ class Continuity:
 
     def on_fetch_failed(self, fetch: Fetch, now_s: float) -> None:
         """Take notice that `fetch` got no answer; it is asked again after a growing wait."""
-        self._answered(fetch)
-        rules = self._rules
-        if fetch.urgency is Urgency.VERIFY:  # holds nothing up that is missing, and comes again in its time
-            if rules.confirms:
-                self._comparisons.inferred(now_s)
-            return
-        self._failures += 1
-        # However often it failed, a hole gets another try or several before its deadline.
-        longest_s = min(rules.max_retry_s, rules.deadline_s / 6)
-        self._retry_at_s = now_s + min(rules.retry_s * 2 ** min(self._failures - 1, 10), longest_s)
-        self.next_check_s = now_s
+        self._asking.failed(fetch, now_s)
+        if fetch.urgency is not Urgency.VERIFY:
+            self.next_check_s = now_s
+        elif self._rules.confirms:
+            self._comparisons.inferred(now_s)
 
     def tick(self, now_s: float, venue_now_ms: int | None) -> tuple[list[Event], Fetch | None]:
         """Return what became deliverable by the passing of time, and the rows wanted now.
@@ -291,17 +273,15 @@ class Continuity:
         events: list[Event] = []
         if self._known_ms is not None and now_s >= self._progress_s + self._rules.deadline_s:
             self._give_up(now_s, events)
-        if self._asked is not None and now_s >= self._asked_at_s + _ASK_AGAIN_S:
-            self._asked = None
-        fetch = None if self._waiting else self._wish(now_s, venue_now_ms)
+        self._asking.tick(now_s)
+        fetch = None if self._asking.waits else self._wish(now_s, venue_now_ms)
         if fetch is None:
             self.next_check_s = now_s + self._sleep_s(now_s, venue_now_ms)
         return events, fetch
 
     def asked(self, fetch: Fetch, now_s: float) -> None:
         """Take notice that `fetch` is on its way."""
-        self._asked = fetch
-        self._asked_at_s = now_s
+        self._asking.asked(fetch, now_s)
         self.next_check_s = now_s + 1.0
 
     # -- what is wanted ---------------------------------------------------------------------------------------------
@@ -309,9 +289,9 @@ class Continuity:
     def _wish(self, now_s: float, venue_now_ms: int | None) -> Fetch | None:
         rules, timeframe = self._rules, self.stream.timeframe
         expected = self.expected_ms
-        if now_s < self._retry_at_s:
+        if now_s < self._asking.retry_at_s:
             return None
-        polling = now_s >= self._poll_at_s
+        polling = now_s >= self._asking.poll_at_s
         if expected is None:
             if not polling:
                 return None
@@ -354,32 +334,17 @@ class Continuity:
     def _from(self, start_ms: int, rows: int, urgency: Urgency) -> Fetch:
         return Fetch(self.stream, start_ms, max(1, min(rows, self._rules.max_rows)), urgency)
 
-    def _poll_s(self) -> float:
-        """The wait after an answer that brought nothing new: short at first, then no more often than candles close."""
-        rules = self._rules
-        duration_s = self.stream.timeframe.nominal_ms / 1000
-        return float(min(rules.retry_s * 2 ** min(self._polls, 10), max(rules.max_retry_s, min(duration_s, 300.0))))
-
     def _sleep_s(self, now_s: float, venue_now_ms: int | None) -> float:
         """How long nothing can be wanted, unless something arrives; bounded, since the venue's clock is adjusted."""
-        if self._waiting or venue_now_ms is None or self.repairing or self.expected_ms is None:
+        if self._asking.waits or venue_now_ms is None or self.repairing or self.expected_ms is None:
             return 0.5
         due_ms = self.stream.timeframe.next_open(self.expected_ms) - venue_now_ms
-        waits = [_LONGEST_SLEEP_S, max(due_ms / 1000 + self._rules.close_grace_s, self._poll_at_s - now_s)]
+        waits = [_LONGEST_SLEEP_S, max(due_ms / 1000 + self._rules.close_grace_s, self._asking.poll_at_s - now_s)]
         waits.append(self._gaps.next_due_s() - now_s)
         waits.append(self._comparisons.due_s - now_s)
         if self._delivered.doubted_ms is not None:
             waits.append(self._doubt_at_s - now_s)
-        return max(min(waits), self._retry_at_s - now_s, 0.05)
-
-    @property
-    def _waiting(self) -> bool:
-        """Whether an answer is awaited that nothing else is asked before; one that merely compares may take long."""
-        return self._asked is not None and self._asked.urgency is not Urgency.VERIFY
-
-    def _answered(self, fetch: Fetch) -> None:
-        if self._asked is fetch:
-            self._asked = None
+        return max(min(waits), self._asking.retry_at_s - now_s, 0.05)
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
@@ -404,7 +369,7 @@ class Continuity:
         self.on_alive(open_ms)
         if self._known_ms is None:
             self._progress_s = now_s
-            self._polls, self._poll_at_s = 0, now_s  # however rarely it was asked for while nothing came at all
+            self._asking.news(now_s)
             self.counters.holes += self._started
             self.next_check_s = now_s
         if self._known_ms is None or open_ms > self._known_ms:
