@@ -111,7 +111,7 @@ PLACES = [
     (StoreWriter, "_write_batch", False),
     (StoreWriter, "_write_batch", True),
     (SqliteStore, "write", False),
-    (SqliteStore, "gaps", False),
+    (SqliteStore, "standing", False),
     (Backfill, "_rows", False),
     (Backfill, "_rows", True),
     (Pool, "_reconcile", False),
