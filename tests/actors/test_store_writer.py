@@ -225,3 +225,88 @@ def test_a_repair_is_noted_by_our_clock(tmp_path: Path) -> None:
             assert await store.gaps(STREAM) == [Gap(STREAM, 120_000, 120_000, GapReason.UNREPAIRED)]
 
     live(scenario)
+
+
+def test_no_more_rows_a_second_than_allowed_and_in_order(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], max_rows_per_s=2, flush_interval_s=0) as (writer, store, _):
+            await writer.mailbox.put(events(*(candle(n) for n in range(7))))
+            counts = []
+            await trio.sleep(0.1)
+            for _ in range(5):
+                await trio.sleep(0.5)
+                counts.append(len(await store.candles(STREAM)))
+                # Whoever delivers is not kept waiting.
+                await writer.mailbox.put(events(candle(len(counts) + 10)))
+            assert counts == [2, 4, 4, 6, 6]
+            assert writer.pending == 6
+            await trio.sleep(10)
+            assert await store.candles(STREAM) == [candle(n) for n in (*range(7), *range(11, 16))]
+
+    live(scenario)
+
+
+def test_a_flush_waits_for_its_own_rows_and_not_for_later_ones(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], max_rows_per_s=2, flush_interval_s=0) as (writer, store, _):
+            await writer.mailbox.put(events(*(candle(n) for n in range(4))))
+            async with trio.open_nursery() as nursery:
+
+                async def more() -> None:
+                    for n in range(4, 40):
+                        await writer.mailbox.put(events(candle(n), Revision(candle(n - 4, price=2, revision=1))))
+                        await trio.sleep(0.1)
+
+                nursery.start_soon(more)
+                await trio.sleep(0.05)
+                await writer.flush()
+                assert trio.current_time() - began_s < 3
+                assert len(await store.candles(STREAM)) >= 4
+                assert writer.pending > 0
+                nursery.cancel_scope.cancel()
+
+    began_s = 0.0
+
+    async def timed() -> None:
+        nonlocal began_s
+        began_s = trio.current_time()
+        await scenario()
+
+    live(timed)
+
+
+def test_what_comes_too_fast_for_the_pace_is_given_up_and_written_down(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        troubles: list[StoreTrouble] = []
+        async with writing(path, troubles, max_rows_per_s=1, max_pending=4, flush_interval_s=0) as (
+            writer,
+            _,
+            _context,
+        ):
+            await writer.mailbox.put(events(*(candle(n) for n in range(1, 11))))
+            await trio.sleep(0.1)
+            assert writer.shed == 6
+            assert troubles == [StoreTrouble("more rows come than store.max_rows_per_s lets through", 4, 6)]
+            await trio.sleep(60)
+        candles, gaps = await stored(path)
+        assert candles == [candle(n) for n in range(7, 11)]
+        assert gaps == [Gap(STREAM, 60_000, 6 * 60_000, GapReason.UNREPAIRED)]
+
+    live(scenario)
+
+
+def test_a_stop_does_not_wait_for_the_pace(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "c.sqlite"
+        async with writing(path, [], max_rows_per_s=1) as (writer, _, context):
+            await writer.mailbox.put(events(*(candle(n) for n in range(50))))
+            await trio.sleep(2)
+            began_s = trio.current_time()
+            context.stopping.set()
+        assert trio.current_time() == began_s
+        assert await stored(path) == ([candle(n) for n in range(50)], [])
+
+    live(scenario)
