@@ -116,3 +116,12 @@ async def buffering(
     on_outage = (lambda outage: None) if told is None else told.append
     async with open_buffered(database, settings_for(folder, **changes), on_outage=on_outage, threaded=False) as store:
         yield store
+
+
+def state(store: BufferedStore) -> tuple[object, ...]:
+    return store.error, store.outage_s(), store.buffered
+
+
+async def drained(store: BufferedStore) -> None:
+    while store.begun.is_set():
+        await store.drain(BATCH)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from fake_database import BATCH, DOWN, Database, buffering, settings_for
+from fake_database import BATCH, DOWN, Database, buffering, drained, settings_for, state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_conformance import Opened, StoreConformance, draws, gap_draws
@@ -24,15 +24,6 @@ from candleactors.stores.base import Standing
 from candleactors.stores.buffered import BufferedStore, Outage, open_buffered
 from candleactors.stores.sqlite import SqliteStore, open_sqlite
 from candleactors.validators import Secret
-
-
-def state(store: BufferedStore) -> tuple[object, ...]:
-    return store.error, store.outage_s(), store.buffered
-
-
-async def drained(store: BufferedStore) -> None:
-    while store.begun.is_set():
-        await store.drain(BATCH)
 
 
 class TestBufferedConformance(StoreConformance[Path]):
