@@ -96,7 +96,7 @@ def test_one_bad_cell(tmp_path: Path, header: bool, at: int, column: int, value:
         (lambda rows: [*rows[:5], "7" * 200_000], 6, "is longer than 65536 characters"),
         (lambda rows: [*rows[:5], rows[5] + "\0"], 6, "holds a NUL byte"),
         (lambda rows: ["\0" * 100], 1, "holds a NUL byte"),
-        (lambda rows: ["PAR1" + "\x15" * 20], 1, "is neither a header nor a kline"),
+        (lambda rows: ["ORC" + "\x15" * 20], 1, "is neither a header nor a kline"),
     ],
 )
 def test_bad_lines(tmp_path: Path, spoil: Callable[[list[str]], list[str]], line: int, problem: str) -> None:

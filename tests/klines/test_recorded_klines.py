@@ -121,7 +121,7 @@ def test_the_timeframe_shows_in_the_rows_too(tmp_path: Path) -> None:
     ("path", "problem"),
     [
         ("aster/klines_1h_4h_1d_share/BTCUSDT_trades.json", "line 1: is no kline row"),
-        ("aster/klines_1h_4h_1d_share/BTCUSDT_1h.parquet", "line 1: "),
+        ("aster/klines_1h_4h_1d_share/BTCUSDT_1h.parquet", "is Parquet of another program"),
         ("binance_spot/rest_recorded/api_v3_aggTrades_10.json", 'is an answer to "/api/v3/aggTrades"'),
         ("bitfinex/rest_candles_1m/btc_candle_data.json", "line 1: is no kline row: Expected `str`, got `int`"),
         (

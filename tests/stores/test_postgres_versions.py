@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import trio
 from attrs import frozen
 from postgres_server import Database
-from stored_candles import STREAM, candle, gap
+from stored_candles import OTHER, STREAM, candle, gap
 
 from candleactors import cli
 from candleactors.errors import ConfigError
+from candleactors.model import Candle
 from candleactors.settings import StoreSettings
 from candleactors.stores import open_store
 from candleactors.stores.postgres import migrations, open_postgres
@@ -242,3 +244,33 @@ def test_candles_that_are_too_old_are_deleted_by_command(
     assert database.query("SELECT count(*) FROM market_data.candle") == [(1,)]
     assert database.query("SELECT count(*) FROM market_data.gap") == [(0,)]
     assert database.query("SELECT to_regclass('market_data.candle_2023_11')") == [(None,)]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_what_is_exported_is_imported_again(
+    suffix: str, database: Database, candleactors: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="Parquet needs the extra candleactors[parquet]")
+    monkeypatch.setenv("CANDLEACTORS_STORE__URL", database.url)
+    rows = [candle(at, trades=None if at % 2 else at, revision=at % 3, complete=True) for at in (0, 1, 44_640)]
+    others = [candle(at, OTHER, volume=Decimal("1" * 20 + ".5")) for at in range(3)]
+
+    async def fill() -> None:
+        async with open_postgres(database.url) as store:
+            await store.write([*rows, *others], [gap(2, 9)])
+
+    async def read() -> list[list[Candle]]:
+        async with open_postgres(database.url, read_only=True) as store:
+            return [await store.candles(stream) for stream in (STREAM, OTHER)]
+
+    trio.run(fill)
+    name = f"all.{suffix}"
+    assert candleactors("export", "--all", "--output", name).status == 0
+    database.query("DROP SCHEMA market_data CASCADE")
+    assert candleactors("import", name).status == 0
+    assert trio.run(read) == [rows, others]
+    # Into a file as well, and the other way round.
+    assert candleactors("import", name, "--store", "candles.sqlite").status == 0
+    assert candleactors("export", "--all", "--store", "candles.sqlite", "--output", f"again.{suffix}").status == 0
+    assert candleactors("import", f"again.{suffix}").out.count(" 0 new, 0 changed, 3 unchanged") == 2

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "run": "Run the feed until it is told to stop.",
     "status": "Ask a running feed how it is.",
     "history": "Print stored candles as a table, CSV or JSON.",
+    "export": "Write stored candles to a Parquet or CSV file.",
     "import": "Put files of candles into the store.",
     "backfill": "Fetch what the store lacks of the venues' history.",
     "gaps": "List the holes in what is stored.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from attrs import frozen
 
 from candleactors.cli import render
 from candleactors.cli.options import as_instant_ms, as_timeframe, settings_from
+from candleactors.cli.stored import choose
 from candleactors.errors import CandleactorsError
 from candleactors.klines.writers import write_csv, write_json
 from candleactors.model import Candle, Stream, Timeframe
@@ -81,36 +81,13 @@ def history(
 
 async def _read(settings: StoreSettings, query: _Query) -> list[Candle]:
     async with open_store(settings, read_only=True, threaded=False) as store:
-        stream = _choose(await store.streams(), query, settings.place)
+        stream = choose(await store.streams(), query.venue, query.symbol, query.timeframe, settings.place)
         read = partial(store.candles, stream)
         newest = query.start_ms is None
         candles = await read(query.start_ms, query.end_ms, query.limit, newest=newest)
         if not candles:
             raise CandleactorsError(await _nothing(store, stream))
         return candles
-
-
-def _choose(stored: list[Stream], query: _Query, place: str) -> Stream:
-    found = [
-        stream
-        for stream in stored
-        if (stream.symbol, stream.timeframe) == (query.symbol, query.timeframe) and query.venue in (None, stream.venue)
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        venues = ", ".join(stream.venue for stream in found)
-        raise click.UsageError(f"several venues have {query.symbol} {query.timeframe}; add --venue, one of {venues}")
-    wanted = f"{query.venue or (stored[0].venue if stored else '')}:{query.symbol.upper()}:{query.timeframe}"
-    by_name = {str(stream): stream for stream in stored}
-    near = [by_name[name] for name in get_close_matches(wanted, by_name, n=1, cutoff=0.5)]
-    hint = "the store is empty"
-    if near:
-        hint = f'the nearest stored is "{near[0].symbol} {near[0].timeframe} --venue {near[0].venue}"'
-    elif stored:
-        hint = f"{len(stored)} streams are stored, for example {stored[0]}"
-    venue = f" of {query.venue}" if query.venue else ""
-    raise CandleactorsError(f"{place} has no {query.symbol} {query.timeframe}{venue}; {hint}")
 
 
 async def _nothing(store: Archive, stream: Stream) -> str:

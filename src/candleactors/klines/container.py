@@ -47,6 +47,13 @@ class Unpacked:
         except OSError as error:
             raise unreadable(self.path, error) from None
 
+    def whole(self) -> IO[bytes]:
+        """Return the file itself, to be read in any order; raises `MalformedFile` where it is packed."""
+        if self._inner is not self._raw:
+            raise MalformedFile("holds Parquet, which has to be unpacked first", path=str(self.path))
+        self._raw.seek(0)
+        return self._raw
+
     def position(self) -> int:
         """Return how many bytes of the file itself have been read, packed as they are."""
         return self._raw.tell()

@@ -21,8 +21,8 @@ from candleactors.records import FIELDS
 UNKNOWN_VENUE: Final = "unknown"
 """The venue of rows that nothing says the venue of."""
 
-_HEADER: Final = ",".join(FIELDS)
-_HEADERS: Final = (_HEADER, _HEADER.removesuffix(",missing"))
+HEADER: Final = ",".join(FIELDS)
+_HEADERS: Final = (HEADER, HEADER.removesuffix(",missing"))
 _NUMBER: Final = re.compile(r"[0-9]{1,80}(?:\.[0-9]{1,80})?")
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
 _SIGNED: Final = re.compile(r"-?[0-9]{1,18}")

@@ -15,7 +15,8 @@ from candleactors.klines.instants import is_microseconds
 from candleactors.klines.lines import lines
 from candleactors.klines.names import told_by_name
 from candleactors.klines.order import Order
-from candleactors.klines.own_csv import UNKNOWN_VENUE, OwnRows, is_own
+from candleactors.klines.own_csv import HEADER, UNKNOWN_VENUE, OwnRows, is_own
+from candleactors.klines.own_parquet import MAGIC, parquet_lines
 from candleactors.klines.record import CandleBuilder, Record, times_ms
 from candleactors.klines.rest_json import json_records
 from candleactors.klines.rows import Records, Told
@@ -89,6 +90,8 @@ class KlineFile:
     def _rows(self, source: Unpacked) -> Iterator[Row]:
         path = str(self.path)
         start = source.read(1 << 16)
+        if start.startswith(MAGIC):
+            return OwnRows(HEADER, self._asked, path).candles(parquet_lines(source.whole(), path))
         if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{"):
             return self._built(json_records(source, start), source)
         text = lines(source, start)

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO
 
 from candleactors.errors import CandleactorsError
 from candleactors.model import Candle
@@ -46,16 +46,29 @@ def replacing(path: Path) -> Iterator[TextIO]:
 
     Raises `CandleactorsError` where it cannot be written.
     """
+    with _part_of(path) as part, part.open("x", encoding="utf-8", newline="") as out:
+        yield out
+        _make_durable(out)
+
+
+@contextmanager
+def replacing_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """The same for a file of bytes."""
+    with _part_of(path) as part, part.open("xb") as out:
+        yield out
+        _make_durable(out)
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Name a file beside `path` that takes its place once the body has ended well, and goes otherwise."""
     # A symbolic link stays one: what it points to is replaced.
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise CandleactorsError(f"{path} is not a regular file and cannot be replaced")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("x", encoding="utf-8", newline="") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
+        yield part
         if target.exists():
             shutil.copymode(target, part)
         part.replace(target)
@@ -64,3 +77,8 @@ def replacing(path: Path) -> Iterator[TextIO]:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _make_durable(out: IO[Any]) -> None:
+    out.flush()
+    os.fsync(out.fileno())
