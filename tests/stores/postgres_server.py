@@ -28,7 +28,7 @@ def programs() -> Path | None:
         return Path(named)
     if (wheel := importlib.util.find_spec(_WHEEL)) is not None and wheel.origin is not None:
         carried = sorted(Path(wheel.origin).parent.glob("pginstall*/bin/initdb"))
-        if carried:
+        if carried and (os.getuid() != 0 or _is_open_to_all(carried[-1].parent)):
             return carried[-1].parent
     if (found := shutil.which("pg_ctl")) and shutil.which("initdb"):
         return Path(found).resolve().parent
@@ -136,6 +136,11 @@ def running(bin: Path, *, durable: bool = False) -> Iterator[Server]:
             server.stop("immediate")
     finally:
         shutil.rmtree(folder)
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    """Whether somebody else than root can get there."""
+    return all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents))
 
 
 def _unprivileged() -> int:
