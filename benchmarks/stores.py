@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import multiprocessing
 import random
 import sqlite3
 import sys
@@ -17,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +37,7 @@ import postgres_server
 
 BATCH = 5_000
 """Rows of one transaction, as by default."""
+WRITERS = 2
 START_MS = 1_767_225_600_000
 STREAMS = 1_000
 PATTERNS = {"live": STREAMS, "history": 1}
@@ -128,6 +131,34 @@ def bare_postgres(url: str, todo: Sequence[Batch]) -> float:
     return sum(map(len, todo)) / spent
 
 
+def together(url: str, pattern: str, candles: int) -> float:
+    """Return how many candles a second two processes write at once, into streams of their own."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(WRITERS + 1)
+    writers = [context.Process(target=_one_of, args=(url, pattern, candles, n, ready)) for n in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    ready.wait()
+    begun = time.perf_counter()
+    ready.wait()
+    spent = time.perf_counter() - begun
+    for writer in writers:
+        writer.join()
+    return WRITERS * (candles // BATCH) * BATCH / spent
+
+
+def _one_of(url: str, pattern: str, candles: int, number: int, ready: Barrier) -> None:
+    todo = [[candle.replace(symbol=f"{number}{candle.symbol}") for candle in b] for b in batches(pattern, candles)]
+
+    async def write() -> None:
+        async with open_postgres(url) as store:
+            ready.wait()
+            await into(store, todo)
+            ready.wait()
+
+    trio.run(write)
+
+
 @asynccontextmanager
 async def sqlite_place() -> AsyncIterator[tuple[Any, Callable[[Sequence[Batch]], float], Callable[[], int]]]:
     """Give how to open a new SQLite store, how to write without it, and how large it is once it is closed."""
@@ -170,8 +201,8 @@ def database(url: str | None) -> Iterator[str | None]:
         yield server.database().url
 
 
-async def measure(place: Any, pattern: str, candles: int) -> dict[str, Any]:
-    """Return the figures of one store and one pattern."""
+async def measure(place: Any, pattern: str, candles: int, url: str | None = None) -> dict[str, Any]:
+    """Return the figures of one store and one pattern; for the database at `url` also that of two writers."""
     todo = list(batches(pattern, candles))
     count = sum(map(len, todo))
     async with place as (opened, bare, size):
@@ -181,7 +212,9 @@ async def measure(place: Any, pattern: str, candles: int) -> dict[str, Any]:
             read = await reading(store, todo)
         taken = size()
         plain = bare(todo)
+        two = {} if url is None else {"two_writers_per_s": round(together(url, pattern, candles // WRITERS))}
     return {
+        **two,
         "candles": count,
         "candles_per_s": round(durable),
         "again_per_s": round(again),
@@ -204,7 +237,8 @@ def main() -> None:
             if url is not None:
                 places["postgres"] = postgres_place(url)
             for name, place in places.items():
-                results[f"{name} {pattern}"] = trio.run(measure, place, pattern, chosen.candles)
+                shared = url if name == "postgres" else None
+                results[f"{name} {pattern}"] = trio.run(measure, place, pattern, chosen.candles, shared)
                 print(f"  {name} {pattern}: {results[f'{name} {pattern}']}", file=sys.stderr, flush=True)
     if url is None:
         results["postgres"] = {"skipped": "no PostgreSQL here, and no --postgres URL"}

@@ -203,6 +203,8 @@ def _write(session: Session, candles: Sequence[Candle], gaps: Sequence[Gap], rep
 
     def write() -> None:
         with session.connection.transaction():
+            # Before our turn: the encoding of one writer takes place while another one's rows are compared.
+            _bring(session, candles)
             take_turn(session.connection)
             _upsert(session, candles, gaps, repaired_ms)
 
@@ -218,17 +220,23 @@ def _with_room(session: Session, candles: Sequence[Candle], write: Callable[[], 
     return partitions.with_room(session.connection, session.months, opens_ms, write)
 
 
+def _bring(session: Session, candles: Sequence[Candle]) -> None:
+    """Send `candles` to where nobody but this session sees them until the transaction ends."""
+    if candles:
+        with session.connection.cursor() as cursor, cursor.copy(rows.COPY) as copy:
+            copy.set_types(rows.COPY_TYPES)
+            for row in rows.to_rows(candles):
+                copy.write_row(row)
+
+
 def _upsert(session: Session, candles: Sequence[Candle], gaps: Sequence[Gap], repaired_ms: int | None) -> None:
+    """Write `gaps` and `candles`, which were brought."""
     connection = session.connection
     new = sorted(_names(candles, gaps) - session.streams)
     with connection.cursor() as cursor:
         if new:
             cursor.executemany("INSERT INTO market_data.stream VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", new)
         if candles:
-            with cursor.copy(rows.COPY) as copy:
-                copy.set_types(rows.COPY_TYPES)
-                for row in rows.to_rows(candles):
-                    copy.write_row(row)
             cursor.execute(rows.UPSERT)
     if repaired_ms is None:
         repaired_ms = max((candle.received_ms for candle in candles), default=0)
@@ -271,6 +279,7 @@ def _merge_at_once(
                 if merger is not None:
                     written.append(merger)
         if written:
+            _bring(session, written)
             _upsert(session, written, (), repaired_ms)
     return tallies, written
 
