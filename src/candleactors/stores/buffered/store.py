@@ -186,10 +186,9 @@ class BufferedStore:
     async def drain(self, most: int) -> int:
         """Write the oldest batches of the file to the database, in one transaction; return of how many rows.
 
-                That is of `most` rows, or one batch.
-
-        With none left, the database is merely looked at. Then, or with the last batch, the outage is over. Raises
-                `StoreUnavailable` where the database takes nothing or the file cannot be read.
+        That is of `most` rows, or one batch. With none left, the database is merely looked at. Then, or with the last
+        batch, the outage is over. Raises `StoreUnavailable` where the database takes nothing or the file cannot be
+        read.
         """
         self._check_open()
         trouble = self._trouble
