@@ -10,6 +10,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candleactors.actors import replay as replay_module
 from candleactors.actors.delivery import Delivery
 from candleactors.actors.hub import Hub
 from candleactors.actors.replay import StoredReplay
@@ -68,7 +69,7 @@ class RowStore:
     async def candles(
         self, stream: Stream, start_ms: int, end_ms: int | None = None, limit: int | None = None
     ) -> list[Candle]:
-        return [row for row in self.rows if start_ms <= row.open_time_ms <= (end_ms or row.open_time_ms)]
+        return [row for row in self.rows if start_ms <= row.open_time_ms <= (end_ms or row.open_time_ms)][:limit]
 
     async def gaps(self, stream: Stream) -> list[Gap]:
         return []
@@ -211,6 +212,33 @@ async def test_what_is_written_while_a_replay_reads_leaves_no_hole() -> None:
     store.gaps = gaps  # type: ignore[method-assign]
     replay = StoredReplay(cast(Any, store), Cursor({BTC: 60_000}), None, flush)
     assert [event for _, event in await replay.batch()] == [candle(2), candle(3), gap(4, 5)]
+
+
+@pytest.mark.parametrize("resumes_at", [0, 2, 4])
+async def test_what_is_not_kept_any_more_is_told_as_a_gap(resumes_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the beginning, and where it goes while the replay is being read. Stored gaps are told as they are."""
+    monkeypatch.setattr(replay_module, "PAGE", 2)
+    store = RowStore([candle(n) for n in (5, 6, 7, 8, 9, 10)])
+
+    async def gaps(stream: Stream) -> list[Gap]:
+        return [gap(4, 4), gap(11, 12)]
+
+    async def flush() -> None:
+        await trio.lowlevel.checkpoint()
+
+    store.gaps = gaps  # type: ignore[method-assign]
+    replay = StoredReplay(cast(Any, store), Cursor({BTC: resumes_at * 60_000}), None, flush)
+    lost = Gap(BTC, (resumes_at + 1) * 60_000, 180_000, GapReason.UNREPAIRED)
+    first = {0: [lost, gap(4, 4)], 2: [lost, gap(4, 4)], 4: []}[resumes_at]
+    assert [event for _, event in await replay.batch()] == [*first, candle(5), candle(6)]
+    del store.rows[:4]
+    assert [event for _, event in await replay.batch()] == [
+        Gap(BTC, 420_000, 480_000, GapReason.UNREPAIRED),
+        candle(9),
+        candle(10),
+    ]
+    assert [event for _, event in await replay.batch()] == [gap(11, 12)]
+    assert await replay.batch() == []
 
 
 async def test_the_end_of_the_feed_breaks_a_replay_off() -> None:

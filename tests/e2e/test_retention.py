@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from attrs import evolve
 from e2e_world import SPOT, World, open_world, spot
@@ -14,6 +15,7 @@ from test_restarts_and_stores import bad_store
 from test_sync import ended, values
 
 from candleactors import resample
+from candleactors.actors.sync import Sync
 from candleactors.model import (
     DAY_MS,
     HOUR_MS,
@@ -142,6 +144,29 @@ async def test_nothing_goes_that_somebody_compares(autojump_clock: object, tmp_p
         assert line["left"] == 0
         while reader.pending:
             assert not isinstance(await anext(reader), Revision)
+
+
+async def test_what_is_in_use_for_an_hour_is_left_to_the_next_time(
+    autojump_clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with old_world(tmp_path) as (world, settings), world.feed(settings) as feed:
+        used = {MINUTE}
+        monkeypatch.setattr(Sync, "works_on", lambda self, stream: stream in used)
+        await trio.sleep(300 + 3_600)
+        # What is made from it is left as well.
+        assert not world.log.named("old candles deleted")
+        await trio.sleep(70)
+        [line] = world.log.named("old candles deleted")
+        assert (line["candles"], line["streams"], line["left"]) == (0, 0, 2)
+        status = feed.status().retention
+        assert status is not None
+        assert (status.pruned, status.left, status.error) == (0, 2, None)
+        used.clear()
+        await trio.sleep(6 * 3600)
+        status = feed.status().retention
+        assert status is not None
+        assert status.pruned > 1_000
+        assert status.left == 0
 
 
 async def test_a_clock_that_is_set_ahead_deletes_nothing_more(autojump_clock: object, tmp_path: Path) -> None:

@@ -39,7 +39,6 @@ class StoredReplay:
         self._flush: Callable[[], Awaitable[None]] | None = flush
         self._after = deque((s, ms) for s, ms in cursor.after.items() if wanted is None or s in wanted)
         self._revised = [(s, ms) for s, ms in cursor.revised if wanted is None or s in wanted]
-        self._begins = {stream for stream, _ in self._after}
         self._again = again or {}
         self._retold = deque((stream, ms) for stream, ms in self._after if stream in self._again)
 
@@ -86,9 +85,8 @@ class StoredReplay:
         else:
             self._after[0] = (stream, until_ms)
         found.sort(key=_first_ms)
-        if found and stream in self._begins and (lost := _lost(stream, after_ms, _first_ms(found[0]))) is not None:
+        if found and (lost := _lost(stream, after_ms, _first_ms(found[0]))) is not None:
             found.insert(0, lost)
-        self._begins.discard(stream)
         return [(stream, event) for event in found]
 
     async def _rows(self, stream: Stream, start_ms: int) -> tuple[list[Candle], list[Gap]]:
