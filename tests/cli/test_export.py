@@ -308,5 +308,5 @@ async def test_beside_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             await exporter.export(tmp_path / "live.parquet", exporting.Format.PARQUET, exact=True)
             nursery.cancel_scope.cancel()
     found = list(read_klines(tmp_path / "live.parquet"))
-    assert len(found) >= 500
+    assert pq.read_metadata(tmp_path / "live.parquet").num_rows == len(found) >= 500
     assert [each.open_time_ms for each in found] == [candle(n).open_time_ms for n in range(len(found))]

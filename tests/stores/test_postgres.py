@@ -181,7 +181,8 @@ async def test_partitions_without_rows_are_dropped_and_made_again(database: Data
 
 async def test_a_reader_who_takes_long_is_not_waited_for(database: Database) -> None:
     """What dropping needs is had at once or not at all: whoever came later would wait behind it."""
-    async with open_postgres(database.url) as store:
+    patience = Patience(lock_s=600, statement_s=600, answer_s=600)
+    async with open_postgres(database.url, patience=patience) as store:
         await store.write([candle(0), candle(44_640)], [])
         with database.connect() as analyst:
             analyst.execute("BEGIN")
