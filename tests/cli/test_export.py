@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -110,8 +111,8 @@ def test_a_parquet_file_says_what_the_store_does(store: Path, candleactors: Shel
 
 
 def test_dataframes_read_it_in_one_line(store: Path, candleactors: Shell, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas", reason="for dataframes: pip install 'candleactors[bench]'")
-    polars = pytest.importorskip("polars", reason="for dataframes: pip install 'candleactors[bench]'")
+    pandas = pytest.importorskip("pandas", reason="for dataframes: pip install 'candleactors[truth]'")
+    polars = pytest.importorskip("polars", reason="for dataframes: pip install 'candleactors[truth]'")
     assert candleactors("export", "BTCUSDT", "1m", "--output", "exact.parquet").status == 0
     assert candleactors("export", "BTCUSDT", "1m", "--output", "quick.parquet", "--numbers", "float").status == 0
     frame = pandas.read_parquet("exact.parquet")
@@ -125,8 +126,8 @@ def test_dataframes_read_it_in_one_line(store: Path, candleactors: Shell, tmp_pa
 
 
 def test_a_folder_gets_a_file_for_each_stream(store: Path, candleactors: Shell, tmp_path: Path) -> None:
-    polars = pytest.importorskip("polars", reason="for dataframes: pip install 'candleactors[bench]'")
-    pandas = pytest.importorskip("pandas", reason="for dataframes: pip install 'candleactors[bench]'")
+    polars = pytest.importorskip("polars", reason="for dataframes: pip install 'candleactors[truth]'")
+    pandas = pytest.importorskip("pandas", reason="for dataframes: pip install 'candleactors[truth]'")
     assert candleactors("export", "--all", "--output", "all/").status == 0
     folder = tmp_path / "all"
     assert sorted(str(file.relative_to(folder)) for file in folder.rglob("*.parquet")) == [
@@ -271,6 +272,25 @@ def test_a_disk_that_is_full_leaves_what_was_there(name: str, store: Path, tmp_p
     assert failed.stderr == f"candleactors: {name} cannot be written: File too large\n"
     assert (tmp_path / name).read_bytes() == b"before"
     assert not [file.name for file in tmp_path.iterdir() if file.name.endswith(".part")]
+
+
+KILLED = """
+import os, signal
+from candleactors.klines import exporting
+exporting._counted = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from candleactors.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["old.parquet", "old.csv"])
+def test_a_kill_leaves_what_was_there(name: str, store: Path, tmp_path: Path, candleactors: Shell) -> None:
+    (tmp_path / name).write_bytes(b"before")
+    command = [sys.executable, "-c", KILLED, "export", "BTCUSDT", "1m", "--output", name]
+    assert subprocess.run(command, cwd=tmp_path, timeout=60, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / name).read_bytes() == b"before"
+    assert candleactors("export", "BTCUSDT", "1m", "--output", name).status == 0
+    assert len(list(read_klines(tmp_path / name))) == len(ROWS)
 
 
 @pytest.mark.parametrize("name", ["old.parquet", "old.csv"])
