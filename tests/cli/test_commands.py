@@ -26,7 +26,7 @@ testnet = true
 """
 
 
-NAMES = ("check", "completion", "demo", "history", "import", "resample", "run", "sim", "status")
+NAMES = ("check", "completion", "db", "demo", "export", "history", "import", "resample", "run", "sim", "status")
 
 
 @pytest.fixture
@@ -100,7 +100,13 @@ def test_check_says_what_would_run(candleactors: Shell, config: Path) -> None:
     assert "connect    2 of at most 20 connections, 3 streams each" in outcome.out
     assert "binance-usdm (Binance USD-M Futures, test network)" in outcome.out
     assert "find no room" not in outcome.out
+    assert "retention    everything for ever\n" in outcome.out
     assert outcome.out.endswith("The configuration is right.\n")
+
+
+def test_check_says_what_is_kept(candleactors: Shell, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANDLEACTORS_RETENTION__DAYS", "1h=3650,1m=90.5")
+    assert "retention    1m for 90.5 days, 1h for 3650 days, all else for ever\n" in candleactors("check", config).out
 
 
 def test_check_says_what_finds_no_room(candleactors: Shell, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from candleactors import venues
 from candleactors.actors.venue import endpoints, streams_per_connection
 from candleactors.cli.options import settings_to_run
 from candleactors.model import Stream, Timeframe
-from candleactors.settings import Settings, VenueSettings, WebSettings
+from candleactors.settings import RetentionSettings, Settings, VenueSettings, WebSettings
 from candleactors.venues.sources import source_of
 
 
@@ -37,6 +37,7 @@ def summary(settings: Settings) -> list[str]:
         f"web          {_web(settings.web)}",
         f"health       every {health.interval_s:g} s, a stream is stale after {health.stale_after_s:g} s",
         f"repair       {repair.history} candles of history, holes within {repair.deadline_s:g} s",
+        f"retention    {_retention(settings.retention)}",
         f"log          {settings.log.level}, {settings.log.format}",
     ]
 
@@ -65,6 +66,13 @@ def _venue(name: str, venue: VenueSettings) -> list[str]:
     if waiting:
         lines.append(f"  note       {waiting} streams find no room: raise max_connections or streams_per_connection")
     return lines
+
+
+def _retention(retention: RetentionSettings) -> str:
+    """Return how long what is kept."""
+    by_length = sorted(retention.days.items(), key=lambda item: item[0].nominal_ms)
+    kept = [f"{timeframe} for {days:g} days" for timeframe, days in by_length]
+    return ", ".join([*kept, "all else for ever" if kept else "everything for ever"])
 
 
 def _web(web: WebSettings) -> str:
