@@ -99,7 +99,8 @@ class Feed:
         service_tree = parts.supervisor("services", Strategy.ONE_FOR_ONE, *serving)
         storing = [ChildSpec("store-writer", parts.store_writer.run, shutdown_s=settings.supervision.drain_s)]
         if isinstance(parts.store, BufferedStore):
-            drain = StoreDrain(parts.store, settings.store, Backoff(settings.backoff, parts.rng.random))
+            backoff = Backoff(settings.backoff, parts.rng.random)
+            drain = StoreDrain(parts.store, settings.store, backoff, parts.journal.left_on_disk)
             # Before the writer, so that it stops after it.
             storing.insert(0, ChildSpec("store-drain", drain.run, shutdown_s=settings.supervision.drain_s))
         self.tree = parts.supervisor(

@@ -109,6 +109,19 @@ def test_check_says_what_is_kept(candleactors: Shell, config: Path, monkeypatch:
     assert "retention    1m for 90.5 days, 1h for 3650 days, all else for ever\n" in candleactors("check", config).out
 
 
+def test_check_says_where_rows_wait_for_a_database(
+    candleactors: Shell, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "buffer" not in candleactors("check", config).out
+    config.write_text(config.read_text().replace("[store]\npath", "[store]\nbuffer"))
+    monkeypatch.setenv("CANDLEACTORS_STORE__URL", "postgresql://candle:s3cret@db.example/market")
+    said = candleactors("check", config).out
+    assert "for at most 2,000,000 rows" in said
+    assert "s3cret" not in said
+    monkeypatch.setenv("CANDLEACTORS_STORE__MAX_BUFFERED", "0")
+    assert "buffer       none: rows wait in memory" in candleactors("check", config).out
+
+
 def test_check_says_what_finds_no_room(candleactors: Shell, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANDLEACTORS_VENUES__BINANCE_SPOT__MAX_CONNECTIONS", "1")
     assert "1 streams find no room" in candleactors("check", config).out

@@ -87,6 +87,10 @@ class Journal:
         """Log that what is done at intervals could not be done, and will be tried again."""
         self.note("warning", "put off", about, error=str(error))
 
+    def left_on_disk(self, rows: int) -> None:
+        """Log that rows wait on disk for the next feed."""
+        self._log.warning("rows stay on disk for the next feed", about="store", buffered=rows)
+
     def supervision(self, event: SupervisorEvent) -> None:
         """Log a fact about a supervised child. Starts and stops are for debugging, failures are not."""
         about = f"{event.supervisor}/{event.child}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -14,7 +15,7 @@ from candleactors.errors import StoreUnavailable
 from candleactors.settings import StoreSettings
 from candleactors.stores.buffered import BufferedStore
 
-MOST_S: Final = 10.0
+MOST_S: Final = 5.0
 """Longest wait between two looks whether the database is back: one costs it next to nothing."""
 
 
@@ -25,7 +26,11 @@ class StoreDrain:
     that.
     """
 
-    def __init__(self, store: BufferedStore, settings: StoreSettings, backoff: Backoff) -> None:
+    def __init__(
+        self, store: BufferedStore, settings: StoreSettings, backoff: Backoff, on_left: Callable[[int], None]
+    ) -> None:
+        """`on_left` is told at a stop how many rows stay on disk, if any do."""
+        self._on_left = on_left
         self._store = store
         self._settings = settings
         self._backoff = backoff
@@ -42,7 +47,8 @@ class StoreDrain:
                 await wait_any(stopping, until_s=trio.current_time() + wait_s)
         while self._store.buffered and self._store.reachable:
             await self._drain()
-        self._store.report()
+        if self._store.buffered:
+            self._on_left(self._store.buffered)
 
     async def _drain(self) -> float:
         """Drain once; return how long to wait before the next time."""

@@ -11,7 +11,7 @@ from candleactors import venues
 from candleactors.actors.venue import endpoints, streams_per_connection
 from candleactors.cli.options import settings_to_run
 from candleactors.model import Stream, Timeframe
-from candleactors.settings import RetentionSettings, Settings, VenueSettings, WebSettings
+from candleactors.settings import RetentionSettings, Settings, StoreSettings, VenueSettings, WebSettings
 from candleactors.venues.sources import source_of
 
 
@@ -33,6 +33,7 @@ def summary(settings: Settings) -> list[str]:
     return [
         *lines,
         f"store        {settings.store.place}",
+        *_buffer(settings.store),
         f"status       {settings.socket_path}",
         f"web          {_web(settings.web)}",
         f"health       every {health.interval_s:g} s, a stream is stale after {health.stale_after_s:g} s",
@@ -73,6 +74,15 @@ def _retention(retention: RetentionSettings) -> str:
     by_length = sorted(retention.days.items(), key=lambda item: item[0].nominal_ms)
     kept = [f"{timeframe} for {days:g} days" for timeframe, days in by_length]
     return ", ".join([*kept, "all else for ever" if kept else "everything for ever"])
+
+
+def _buffer(store: StoreSettings) -> list[str]:
+    """Return where rows wait while the database takes none."""
+    if store.url is None:
+        return []
+    if not store.max_buffered:
+        return ["buffer       none: rows wait in memory, and a feed needs the database to begin"]
+    return [f"buffer       {store.buffer}, for at most {store.max_buffered:,} rows"]
 
 
 def _web(web: WebSettings) -> str:

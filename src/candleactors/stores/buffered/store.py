@@ -146,11 +146,6 @@ class BufferedStore:
         """Return for how many seconds there has been an outage; ``None`` if there is none."""
         return None if self._trouble is None else trio.current_time() - self._trouble.since_s
 
-    def report(self) -> None:
-        """Have whoever is told of outages told how this one stands, if there is one."""
-        if self._trouble is not None:
-            self._tell()
-
     # -- writing ----------------------------------------------------------------------------------------------------
 
     async def write(self, candles: Sequence[Candle], gaps: Sequence[Gap], *, repaired_ms: int | None = None) -> None:
