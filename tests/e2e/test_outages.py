@@ -280,3 +280,38 @@ async def _until_outage(feed: Feed, remote: Distant) -> None:
     await trio.sleep(30)
     remote.away = True
     await until(lambda: feed.status().store.error is not None)
+
+
+class Stepping:
+    """Our clock, which somebody sets while the venues' goes on."""
+
+    def __init__(self, world: World) -> None:
+        self.epoch_ms = EPOCH
+        self._world = world
+
+    def step(self, by_ms: int) -> None:
+        self.epoch_ms += by_ms
+        self._world.venue_ahead_ms -= by_ms
+
+    def wall_ms(self) -> int:
+        return self.epoch_ms + round(trio.current_time() * 1000)
+
+    def monotonic_s(self) -> float:
+        return trio.current_time()
+
+
+async def test_clocks_that_step_by_hours(autojump_clock: object, tmp_path: Path) -> None:
+    """Back and forth, before, in and after an outage: the venue's time counts, and nothing is lost or doubled."""
+    async with open_world(tmp_path, repair=RepairSettings(history=30, clock_interval_s=60)) as world:
+        clock = Stepping(world)
+        world.clock = clock  # type: ignore[assignment]  # has what is used of it
+        async with distant(world) as (remote, store), world.feed(store=store) as feed:
+            judge = world.judge(feed)
+            for number, hours in enumerate((0, 5, -9, 13, -2, 4, -11)):
+                clock.step(hours * 3_600_000)
+                remote.away = number in (2, 3, 4)
+                await trio.sleep(70)
+            assert feed.status().store.error is None
+            assert feed.measures().store.drained > 300
+        await judge.verdict()
+        assert not judge.gaps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -218,23 +219,20 @@ async def test_a_database_that_lets_nobody_in_ends_the_start_and_not_the_feed(tm
 # ── where streams stand ──
 
 
-async def test_where_a_stream_stands_includes_what_is_on_disk(autojump_clock: object, tmp_path: Path) -> None:
+async def test_where_a_stream_stands_includes_what_is_on_disk(tmp_path: Path) -> None:
+    """Also while a part of it has gone on: a stream does not wait for the end of a long drain."""
     database = Database()
     async with buffering(database, tmp_path) as store:
         await store.write([candle(at) for at in range(3)], [gap(4, 9)])
         database.error = DOWN
         await store.write([candle(5), candle(2, revision=1)], [gap(10, 11, GapReason.VENUE)])
-        database.error = None
-        database.asked = 0
-        # It takes rows again, but nobody has drained.
-        with pytest.raises(StoreUnavailable, match="connection broke"):
-            await store.candles(STREAM)
-        await store.drain(0)
         await store.write([candle(11), candle(12, closed=False)], [])
-        assert store.buffered == 0 or store.error is not None
+        database.error = None
         expected = Standing(
             (gap(4, 4), gap(6, 9), gap(10, 10, GapReason.VENUE)), (candle(2, revision=1), candle(5), candle(11))
         )
+        assert await store.drain(1) == 3
+        assert store.buffered == 2
         assert await store.standing(STREAM, 3) == expected
         await drained(store)
         assert await store.standing(STREAM, 3) == expected
@@ -423,6 +421,36 @@ async def test_a_file_that_cannot_be_written_refuses_and_loses_nothing(
         database.error = None
         await drained(store)
         assert database.written == [candle(0), *many]
+
+
+async def test_a_disk_that_is_full_and_has_room_again(tmp_path: Path) -> None:
+    # A limit on the size of any file this process writes behaves like a full disk in the middle of a transaction.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    database, accepted = Database(), list[object]()
+    async with open_buffered(database, settings_for(tmp_path, batch=500)) as store:
+        database.error = DOWN
+        size = max(file.stat().st_size for file in tmp_path.iterdir())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 300_000, limits[1]))
+        try:
+            refused = None
+            while refused is None:
+                batch = [candle(len(accepted) + at) for at in range(500)]
+                try:
+                    await store.write(batch, [])
+                    accepted += batch
+                except StoreUnavailable as error:
+                    refused = str(error)
+            assert "disk" in refused
+            assert store.buffered == len(accepted)
+            # The database may be back before there is room.
+            database.error = None
+            while store.begun.is_set():
+                await store.drain(500)
+            await store.write(batch, [])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert database.written == [*accepted, *batch]
+        assert len(accepted) > 500
 
 
 async def test_what_is_done_with_does_not_come_again_where_it_cannot_be_deleted(
