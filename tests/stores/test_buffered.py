@@ -20,7 +20,7 @@ from store_model import StoreModel
 from stored_candles import OTHER, STREAM, at_ms, candle, gap
 
 from candleactors.errors import ConfigError, LocalProtocolError, StoreRefused, StoreUnavailable
-from candleactors.model import Gap, GapReason
+from candleactors.model import Gap, GapReason, Stream
 from candleactors.stores.base import Standing
 from candleactors.stores.buffered import BufferedStore, Outage, open_buffered
 from candleactors.stores.sqlite import SqliteStore, open_sqlite
@@ -267,6 +267,33 @@ async def test_a_stream_that_begins_waits_for_the_database_and_then_goes_without
         assert trio.current_time() == begun_s + 4
         assert stood.candles == (candle(0), candle(7), candle(8))
         assert stood.last_ms == at_ms(9)
+
+
+async def test_a_damaged_stream_of_a_database_that_is_there_is_reported(
+    autojump_clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no outage, and who asks is not kept waiting for its end again and again."""
+    database = Database()
+    asked = 0
+
+    async def standing(stream: Stream, count: int) -> Standing:
+        nonlocal asked
+        await trio.lowlevel.checkpoint()
+        asked += 1
+        raise StoreUnavailable("a candle is damaged")
+
+    monkeypatch.setattr(database, "standing", standing)
+    async with buffering(database, tmp_path) as store, trio.open_nursery() as nursery:
+
+        async def drain() -> None:
+            await store.begun.wait()
+            await drained(store)
+
+        nursery.start_soon(drain)
+        with pytest.raises(StoreUnavailable, match="a candle is damaged"):
+            await store.standing(STREAM, 3)
+        assert asked == 2
+        assert state(store) == (None, None, 0)
 
 
 async def test_the_hole_of_a_stream_that_began_without_the_database_is_a_gap(tmp_path: Path) -> None:

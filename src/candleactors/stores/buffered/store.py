@@ -274,9 +274,11 @@ class BufferedStore:
         """Return the gaps of `stream` and its newest closed candles, `count` at most, those on disk included.
 
         A database that takes nothing is waited for, up to `start_wait_s` from when that began. Then what is on disk is
-        all there is to say: the stream begins without what the database has.
+        all there is to say: the stream begins without what the database has. Raises `StoreUnavailable` where the
+        database is there and does not answer this.
         """
         self._check_open()
+        failed = False
         while True:
             trouble = self._trouble
             if trouble is not None and trouble.error is not None:
@@ -291,6 +293,9 @@ class BufferedStore:
             try:
                 stored = await self._remote.standing(stream, count)
             except StoreUnavailable as error:
+                if failed:
+                    raise
+                failed = True
                 self._failed(error)
                 continue
             return stored if recent is None else recent.upon(stored, stream, count)
