@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,21 @@ async def test_a_feed_begins_and_ends_without_the_server_and_the_next_one_has_it
                 truth = sim.truth(stream.symbol, SECOND, stored[0].open_time_ms, stored[-1].open_time_ms + 1_000)
                 assert [row.values() for row in stored] == [true.values() for true in truth]
                 assert stored[: len(said[stream])] == said[stream]
+
+
+@pytest.mark.timeout(100)
+async def test_a_feed_that_began_without_the_server_makes_the_tables_later(tmp_path: Path, database: Database) -> None:
+    async with venue() as (_, port):
+        settings = feed_settings(database, tmp_path, port, start_wait_s=0.2)
+        async with AsyncExitStack() as outage:
+            await outage.enter_async_context(without_server(database))
+            async with open_feed(settings) as feed:
+                await until(lambda: feed.status().store.buffered >= 44)
+                await outage.aclose()
+                await until(lambda: feed.status().store.error is None)
+                for stream in STREAMS:
+                    assert len(await feed.history(stream)) >= 22
+                    assert not await feed.gaps(stream)
 
 
 async def test_kill_9_of_the_backend_in_the_middle_of_a_drain(tmp_path: Path, database: Database) -> None:

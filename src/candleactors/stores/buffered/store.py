@@ -192,9 +192,10 @@ class BufferedStore:
             return 0
         try:
             run = await self._file.oldest(most)
-            if run is None:
+            if run is None or trouble.error is not None:
+                # It may be empty yet, and only writing makes the tables.
                 await self._remote.write([], [])
-            else:
+            if run is not None:
                 batch = run.batch
                 gaps = [*await self._passed_over(batch, trouble), *batch.gaps]
                 await self._remote.write(batch.candles, gaps, repaired_ms=batch.repaired_ms)
