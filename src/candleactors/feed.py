@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -32,12 +32,14 @@ from candleactors.actors.status import (
     restart_counts,
     retention_status,
     store_status,
+    upkeep_status,
     venue_status,
 )
 from candleactors.actors.store_drain import StoreDrain
 from candleactors.actors.store_writer import StoreWriter
 from candleactors.actors.stream_status import StreamStatus, StreamStatuses
 from candleactors.actors.subscription import Subscription
+from candleactors.actors.upkeep import FIRST_BACKFILL_S, FIRST_REPAIR_S, Upkeep
 from candleactors.actors.venue import FeedParts, Venue, endpoints, rest_base, streams_per_connection
 from candleactors.core.backoff import Backoff
 from candleactors.core.sharding import ShardLimits
@@ -84,13 +86,13 @@ class Feed:
         self._closed = False
         self._syncs = SyncJobs()
         self._retention = Retention(parts, self._venues, parts.journal.pruned)
-        self._pruning = Periodic(
-            self._retention.prune,
-            interval_s=settings.retention.interval_s,
-            first_s=min(FIRST_S, settings.retention.interval_s),
-            backoff=Backoff(settings.backoff, parts.rng.random),
-            clock=parts.clock,
-            on_trouble=partial(parts.journal.trouble, "retention"),
+        self._pruning = self._periodic("retention", self._retention.prune, settings.retention.interval_s, FIRST_S)
+        self._upkeep = Upkeep(parts, self._venues, parts.journal.upheld)
+        self._backfilling = self._periodic(
+            "history-backfill", self._upkeep.backfill, settings.history.backfill_interval_s, FIRST_BACKFILL_S
+        )
+        self._repairing = self._periodic(
+            "history-repair", self._upkeep.repair, settings.history.repair_interval_s, FIRST_REPAIR_S
         )
         self.stopping = trio.Event()
         """Set by `stop`."""
@@ -111,7 +113,20 @@ class Feed:
             ChildSpec("registry", parts.interest.run),
             venue_tree.spec("venues"),
             *([service_tree.spec("services")] if serving else []),
+            ChildSpec("history-backfill", self._backfilling.run),
+            ChildSpec("history-repair", self._repairing.run),
             *([ChildSpec("retention", self._pruning.run)] if settings.retention.days else []),
+        )
+
+    def _periodic(self, name: str, job: Callable[[], Awaitable[None]], interval_s: float, first_s: float) -> Periodic:
+        parts = self._parts
+        return Periodic(
+            job,
+            interval_s=interval_s,
+            first_s=min(first_s, interval_s),
+            backoff=Backoff(parts.settings.backoff, parts.rng.random),
+            clock=parts.clock,
+            on_trouble=partial(parts.journal.trouble, name),
         )
 
     def watch(
@@ -295,6 +310,8 @@ class Feed:
             retention=retention_status(self._retention, self._pruning, wall_ms)
             if parts.settings.retention.days
             else None,
+            backfill=upkeep_status(self._upkeep.backfilled, self._backfilling, wall_ms),
+            repair=upkeep_status(self._upkeep.repaired, self._repairing, wall_ms),
             actors=actor_statuses(self.tree.children(), now_s),
             restarts=restart_counts(parts.census.restarts),
             mailbox_peaks={in_venue(m.venue, m.actor): m.peak for m in mailboxes(parts, venues_now) if m.peak},

@@ -242,6 +242,18 @@ class RetentionSettings:
 
 
 @frozen
+class HistorySettings:
+    """What is done at intervals for the history of the streams that are watched."""
+
+    depth_days: float | None = field(default=None, validator=optional(over(0)))
+    """How far back every stream is to reach; ``None``: to where it began. Never further than it is kept."""
+    backfill_interval_s: float = field(default=900.0, validator=over(0))
+    """Between two times that history is made to reach so far, and new holes in it are mended."""
+    repair_interval_s: float = field(default=21_600.0, validator=over(0))
+    """Between two times that every hole is mended, and what was stored since the last time compared with the venue."""
+
+
+@frozen
 class SubscriberSettings:
     """What a subscriber may leave lying."""
 
@@ -322,6 +334,7 @@ class Settings:
     retention: RetentionSettings = RetentionSettings()
     backoff: BackoffSettings = BackoffSettings()
     supervision: SupervisionSettings = SupervisionSettings()
+    history: HistorySettings = HistorySettings()
     subscriber: SubscriberSettings = SubscriberSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -43,6 +43,17 @@ class Comparer:
         """How many intervals before a piece are asked for as well, to know the close before it."""
         return min(_BEFORE, self.rules.max_rows // 2) if self.rules.fills else 0
 
+    async def first_ms(self, stream: Stream, start_ms: int) -> int | None:
+        """Return when the venue's first candle opens where that is after `start_ms`; else, or if unknown, ``None``.
+
+        Costs one request. An answer that ends with a window tells nothing. Raises what `VenueRest.rows` raises.
+        """
+        if self.rules.windowed:
+            return None
+        fetch = Fetch(stream, stream.timeframe.advance(start_ms, -self.before), 1, self.urgency)
+        rows, _ = await self.rest.rows(fetch)
+        return rows[0].open_time_ms if rows and rows[0].open_time_ms > start_ms else None
+
     async def look(self, stream: Stream, piece: Stretch) -> Discrepancies:
         """Compare `piece` once. Raises what `VenueRest.rows`, `flush` and the store raise."""
         rules, timeframe = self.rules, stream.timeframe

@@ -20,6 +20,7 @@ from candleactors.core.lifecycle import (
     SupervisorEvent,
 )
 from candleactors.core.retention import Pruned
+from candleactors.core.upkeep import Upheld
 from candleactors.errors import TransientError
 from candleactors.model import Stream
 from candleactors.stores.buffered import Outage
@@ -82,6 +83,15 @@ class Journal:
         self._log.info(
             "old candles deleted", about="store", candles=pruned.candles, streams=pruned.streams, left=pruned.left
         )
+
+    def upheld(self, what: str, done: Upheld) -> None:
+        """Log what a round of ``backfill`` or ``repair`` did, if there was something to do."""
+        if done.errors:
+            values = {"streams": done.streams, "candles": done.candles, "failed": len(done.errors)}
+            self._log.warning("history not whole", about=what, **values, error=done.errors[0])
+        elif done.candles or done.outages:
+            values = {"streams": done.streams, "candles": done.candles, "outages": done.outages}
+            self._log.info("history mended", about=what, **values)
 
     def trouble(self, about: str, error: TransientError) -> None:
         """Log that what is done at intervals could not be done, and will be tried again."""

@@ -78,14 +78,15 @@ class Read:
 class Compared:
     """What a comparison of stored candles of a stream with the venue brought, after a second look. To the sequencer.
 
-    `revisions` were missing or stored otherwise; `history`, of the stream or of what derives from it, is from before
-    everything that was stored. From `renew_ms` on, where given, is to be derived anew.
+    `revisions` were missing or stored otherwise; `history`, of the stream or of what derives from it, is for the store
+    alone: from before everything that was stored, or outages of the venue. From `renew_ms` on, where given, is to be
+    derived anew.
     """
 
     stream: Stream
     receipt: Receipt
     revisions: tuple[Candle, ...] = ()
-    history: tuple[Candle, ...] = ()
+    history: tuple[Candle | Gap, ...] = ()
     renew_ms: int | None = None
 
 

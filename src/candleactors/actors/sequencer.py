@@ -175,7 +175,7 @@ class Sequencer:
         self._add(stream, events, delivery)
         receipt.revisions = len(events)
         renew = {} if compared.renew_ms is None else {stream: compared.renew_ms}
-        delivery.put_aside(Aside([(candle.stream, candle) for candle in compared.history], renew, [receipt]))
+        delivery.put_aside(Aside([(event.stream, event) for event in compared.history], renew, [receipt]))
 
     def _follow(self, opened: Opened, now_s: float) -> None:
         known = (opened.resume_after_ms, self._delivered.get(opened.stream))

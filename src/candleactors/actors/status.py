@@ -16,6 +16,7 @@ from candleactors.actors.venue import Venue
 from candleactors.core.lifecycle import ChildStatus
 from candleactors.core.registry import RegistryStatus
 from candleactors.core.subscriptions import SubscriptionStatus
+from candleactors.core.upkeep import UpkeepCounters
 from candleactors.stores.base import Store
 from candleactors.stores.buffered import BufferedStore
 
@@ -134,6 +135,21 @@ class RetentionStatus:
 
 
 @frozen
+class UpkeepStatus:
+    """What is done at intervals for history. `error` says why the last round failed; ``None`` if it did not."""
+
+    rounds: int
+    candles: int
+    """Stored or corrected."""
+    outages: int
+    """Intervals that the venues were found to have nothing for."""
+    failed: int
+    """Streams given up, of all rounds together."""
+    done_age_s: float | None
+    error: str | None
+
+
+@frozen
 class FeedStatus:
     """A feed at one moment. `healthy` means: every venue is, and the store has or takes everything."""
 
@@ -146,6 +162,8 @@ class FeedStatus:
     store: StoreStatus
     retention: RetentionStatus | None
     """``None`` where everything is kept for ever."""
+    backfill: UpkeepStatus
+    repair: UpkeepStatus
     actors: tuple[ActorStatus, ...]
     restarts: dict[str, int]
     """How often an actor anywhere in the tree came up again, as ``venue/actor``; those that never did are left out."""
@@ -239,6 +257,19 @@ def retention_status(retention: Retention, pruning: Periodic, wall_ms: int) -> R
         done_age_s=None if done_ms is None else round(max(0, wall_ms - done_ms) / 1000, 1),
         left=retention.left,
         error=pruning.error,
+    )
+
+
+def upkeep_status(counters: UpkeepCounters, rounds: Periodic, wall_ms: int) -> UpkeepStatus:
+    """Return what rounds of one kind did for history. Does not block."""
+    done_ms = rounds.done_ms
+    return UpkeepStatus(
+        rounds=rounds.done,
+        candles=counters.candles,
+        outages=counters.outages,
+        failed=counters.failed,
+        done_age_s=None if done_ms is None else round(max(0, wall_ms - done_ms) / 1000, 1),
+        error=rounds.error,
     )
 
 

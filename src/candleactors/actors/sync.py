@@ -22,12 +22,13 @@ from candleactors.actors.messages import Compared, SequencerMessage
 from candleactors.actors.persistence import persistently
 from candleactors.actors.rest import VenueRest
 from candleactors.actors.store_writer import StoreWriter
+from candleactors.core.absences import Absences, Beginning, outages
 from candleactors.core.backoff import Backoff
 from candleactors.core.continuity_rules import ContinuityRules
 from candleactors.core.discrepancies import Discrepancies
 from candleactors.core.errands import Errand, Errands
 from candleactors.core.fetch import Urgency
-from candleactors.core.holes import span_of
+from candleactors.core.holes import HoleReason, absent, confirmed, first_open, holes
 from candleactors.core.stretches import Stretch, plan
 from candleactors.core.venue_clock import VenueClock
 from candleactors.errors import CandleactorsError, InvalidSymbol, TransientError
@@ -42,7 +43,6 @@ PATIENCE_S = 300.0
 _LIVES = 3  # of the actor that one errand may take
 _LOOK_AGAIN_S = 1.0  # while streams are waited for
 _MOST_ROWS = 1_000
-_MOST_EMPTY = 20  # pieces in a row, before everything stored: the symbol was not listed yet
 
 
 @frozen
@@ -81,15 +81,26 @@ class Sync:
         self._errands = Errands()
         self._asked = trio.Event()
         self._waited_for: dict[Errand, float] = {}  # since when
+        self._ended = trio.Event()
+        self.begins_ms: dict[Stream, int] = {}
+        """When the venue's first candles open, of streams for which that was found."""
 
-    def ask(self, stream: Stream, start_ms: int | None) -> Errand:
-        """Have `stream` compared from `start_ms` on; ``None``: its most recent candles and all of its gaps.
+    def ask(self, stream: Stream, start_ms: int | None, *, lacking: bool = False) -> Errand:
+        """Have `stream` compared from `start_ms` on; ``None``: its most recent candles and all of its holes.
 
-        Does not block; the errand says how far it has come. A stream that nobody watches is given up.
+        With `lacking`, only what is not stored is asked for; without `start_ms`, only what lies in holes. What is known
+        to be an outage of the venue is no hole. Does not block; the errand says how far it has come. A stream that
+        nobody watches is given up.
         """
-        errand = self._errands.ask(stream, start_ms)
+        errand = self._errands.ask(stream, start_ms, lacking)
         self._asked.set()
         return errand
+
+    async def ended(self, errand: Errand) -> None:
+        """Return once `errand` is done or given up."""
+        await trio.lowlevel.checkpoint()
+        while errand.ended_ms is None:
+            await self._ended.wait()
 
     def works_on(self, stream: Stream) -> bool:
         """Whether `stream` is being compared, or waits for its turn."""
@@ -160,6 +171,8 @@ class Sync:
     def _end(self, errand: Errand, error: str | None = None) -> None:
         self._waited_for.pop(errand, None)
         self._errands.end(errand, self._deps.clock.wall_ms(), error)
+        self._ended.set()
+        self._ended = trio.Event()
 
     # -- comparing --------------------------------------------------------------------------------------------------
 
@@ -172,42 +185,68 @@ class Sync:
         gaps = await self._persistently(stream, partial(self._stored_gaps, stream))
         if errand.oldest_ms is None:
             errand.oldest_ms = await self._persistently(stream, partial(self._oldest_ms, stream, gaps))
-        empty = 0
-        for piece in self._pieces(errand, until_ms, gaps):
+        absences, beginning = Absences(errand.oldest_ms, until_ms), Beginning()
+        for piece in await self._pieces(errand, until_ms, gaps):
             if (obstacle := self._obstacle(stream, self._wanted())) is not None:
                 raise TransientError(obstacle)
             found = await self._look(stream, piece)
             errand.candles += found.compared
-            oldest_ms = errand.oldest_ms if errand.oldest_ms is not None else piece.until_ms
-            history = [candle for open_ms, candle in found.missing.items() if open_ms < oldest_ms]
-            found = found.since(oldest_ms)
-            revisions: list[Candle] = []
-            if found:
-                await trio.sleep(deps.rules.confirm_s)
-                revisions = found.confirmed_by(await self._look(stream, piece))
-            if history:
-                errand.extended_ms = history[0].open_time_ms
-            if revisions or history:
-                errand.repaired += len(history) + await self._hand_in(stream, revisions, history)
-                await self._persistently(stream, deps.writer.flush)
+            await self._take(errand, piece, found, absences)
             errand.resume_ms = piece.start_ms
-            empty = 0 if found.compared or piece.until_ms > oldest_ms else empty + 1
-            if empty == _MOST_EMPTY:
+            older = errand.oldest_ms is None or piece.until_ms <= errand.oldest_ms
+            if beginning.passed(piece.until_ms - piece.start_ms, empty=older and not found.compared):
+                self.begins_ms[stream] = errand.extended_ms or errand.oldest_ms or until_ms
                 break
         if errand.extended_ms is not None and errand.oldest_ms is not None:
             await self._derive(errand, errand.extended_ms, errand.oldest_ms)
 
-    def _pieces(self, errand: Errand, until_ms: int, gaps: Sequence[Gap]) -> Iterator[Stretch]:
-        rules = self._deps.rules
-        return plan(
-            errand.stream.timeframe,
-            errand.start_ms,
-            until_ms,
-            recent=rules.history,
-            holes=[span_of(gap) for gap in gaps],
-            most=self._comparer.most,
-            resume_ms=errand.resume_ms,
-        )
+    async def _take(self, errand: Errand, piece: Stretch, found: Discrepancies, absences: Absences) -> None:
+        """Have put right what was found in a piece, once a second look has shown the same."""
+        stream, deps = errand.stream, self._deps
+        oldest_ms = errand.oldest_ms if errand.oldest_ms is not None else piece.until_ms
+        history: list[Candle | Gap] = [candle for open_ms, candle in found.missing.items() if open_ms < oldest_ms]
+        if history:
+            errand.extended_ms = min(found.missing)
+        settled = [] if deps.rules.fills else absences.settled(found)
+        found = found.since(oldest_ms)
+        revisions: list[Candle] = []
+        if found or settled:
+            await trio.sleep(deps.rules.confirm_s)
+            later = await self._look(stream, piece)
+            revisions = found.confirmed_by(later)
+            there = set(found.absent) - set(later.absent)
+            settled = [open_ms for open_ms in settled if open_ms not in there]
+        stored = len(history)
+        errand.outages += len(settled)
+        history += outages(stream, settled)
+        if revisions or history:
+            errand.repaired += stored + await self._hand_in(stream, revisions, history)
+            await self._persistently(stream, deps.writer.flush)
+
+    async def _pieces(self, errand: Errand, until_ms: int, gaps: Sequence[Gap]) -> Iterator[Stretch]:
+        """Return what is to be looked at, the newest first."""
+        stream, most = errand.stream, self._comparer.most
+        timeframe, start_ms = stream.timeframe, errand.start_ms
+        if start_ms is not None and not errand.lacking:
+            return plan(timeframe, start_ms, until_ms, recent=0, holes=(), most=most, resume_ms=errand.resume_ms)
+        if start_ms is not None:
+            start_ms = await self._reach_ms(stream, first_open(timeframe, start_ms, until_ms), errand.oldest_ms)
+        covered = partial(self._deps.store.covered, stream, start_ms, until_ms - 1)
+        there = await self._persistently(stream, covered)
+        if start_ms is None:
+            wanted = [hole.stretch for hole in holes(stream, there, gaps) if hole.reason is not HoleReason.CONFIRMED]
+        else:
+            wanted = absent(Stretch(start_ms, until_ms), [*there, *confirmed(gaps)])
+        recent = 0 if errand.lacking else self._deps.rules.history
+        return plan(timeframe, None, until_ms, recent=recent, holes=wanted, most=most, resume_ms=errand.resume_ms)
+
+    async def _reach_ms(self, stream: Stream, first_ms: int, oldest_ms: int | None) -> int:
+        """Return `first_ms`, or from where on the venue has candles if that is later, as far as that can be known."""
+        if oldest_ms is not None and first_ms < oldest_ms and stream not in self.begins_ms:
+            begins_ms = await self._persistently(stream, partial(self._comparer.first_ms, stream, first_ms))
+            if begins_ms is not None:
+                self.begins_ms[stream] = begins_ms
+        return max(first_ms, self.begins_ms.get(stream, first_ms))
 
     async def _look(self, stream: Stream, piece: Stretch) -> Discrepancies:
         """Compare a piece once."""
@@ -226,7 +265,7 @@ class Sync:
         self,
         stream: Stream,
         revisions: Sequence[Candle] = (),
-        history: Sequence[Candle] = (),
+        history: Sequence[Candle | Gap] = (),
         renew_ms: int | None = None,
     ) -> int:
         """Have it delivered and stored; return how many of the `revisions` were news."""

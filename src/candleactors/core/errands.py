@@ -13,13 +13,17 @@ from candleactors.model import Stream
 
 @define(eq=False)
 class Errand:
-    """The comparison of one stream, from `start_ms` on; ``None``: its most recent candles and its gaps."""
+    """The comparison of one stream, from `start_ms` on; ``None``: its most recent candles and its holes."""
 
     stream: Stream
     start_ms: int | None
+    lacking: bool = False
+    """Only what is not stored is asked for; without `start_ms`, only what lies in holes."""
     candles: int = 0
     repaired: int = 0
     """See `candleactors.model.SyncStatus`."""
+    outages: int = 0
+    """Intervals that the venue was found to have nothing for."""
     error: str | None = None
     """Why it was given up."""
     ended_ms: int | None = None
@@ -35,9 +39,9 @@ class Errand:
     derived_since_ms: dict[Stream, int] | None = None
     """From where on something that derives from the stream was stored then."""
 
-    def covers(self, stream: Stream, start_ms: int | None) -> bool:
+    def covers(self, stream: Stream, start_ms: int | None, lacking: bool = False) -> bool:
         """Whether it compares what another one would."""
-        if self.stream != stream:
+        if self.stream != stream or self.lacking != lacking:
             return False
         if self.start_ms is None or start_ms is None:
             return self.start_ms is start_ms
@@ -52,19 +56,22 @@ class Errands:
         """The one that is being done."""
         self._waiting: list[Errand] = []
 
-    def ask(self, stream: Stream, start_ms: int | None) -> Errand:
+    def ask(self, stream: Stream, start_ms: int | None, lacking: bool = False) -> Errand:
         """Return the errand that compares `stream` from `start_ms` on: one that does so already, or a new one.
+
+        With `lacking`, one that asks for what is not stored.
 
         One that waits for its turn is made longer; one that is being done is waited for.
         """
         for errand in [*([self.current] if self.current else []), *self._waiting]:
-            if errand.covers(stream, start_ms):
+            if errand.covers(stream, start_ms, lacking):
                 return errand
         for errand in self._waiting:
-            if errand.stream == stream and errand.start_ms is not None and start_ms is not None:
+            alike = errand.stream == stream and errand.lacking == lacking
+            if alike and errand.start_ms is not None and start_ms is not None:
                 errand.start_ms = start_ms  # earlier, or it would be covered
                 return errand
-        errand = Errand(stream, start_ms)
+        errand = Errand(stream, start_ms, lacking)
         self._waiting.append(errand)
         return errand
 

@@ -121,7 +121,8 @@ class StreamHistory:
         return Stretch(first_ms, over_ms) if first_ms < over_ms else None
 
     async def _newest_open(self) -> int | None:
-        rows = await self._rows(None)
+        comparer = self._deps.comparer
+        rows, _ = await self._persistently(partial(comparer.rest.rows, Fetch(self._stream, None, 1, comparer.urgency)))
         return rows[-1].open_time_ms if rows else None
 
     async def _since_the_beginning(self, lacking: list[Stretch]) -> list[Stretch]:
@@ -129,23 +130,11 @@ class StreamHistory:
 
         Where an answer does not end with a window, one row is enough to know that; elsewhere the pieces tell.
         """
-        comparer, start_ms = self._deps.comparer, lacking[0].start_ms
-        if comparer.rules.windowed:
-            return lacking
-        rows = await self._rows(self._stream.timeframe.advance(start_ms, -comparer.before))
-        if not rows:
-            return []
-        first_ms = rows[0].open_time_ms
-        if first_ms <= start_ms:
+        first_ms = await self._persistently(partial(self._deps.comparer.first_ms, self._stream, lacking[0].start_ms))
+        if first_ms is None:
             return lacking
         self._report.begins_ms = first_ms
         return [Stretch(max(each.start_ms, first_ms), each.until_ms) for each in lacking if each.until_ms > first_ms]
-
-    async def _rows(self, start_ms: int | None) -> list[Candle]:
-        comparer = self._deps.comparer
-        fetch = Fetch(self._stream, start_ms, 1, comparer.urgency)
-        rows, _ = await self._persistently(partial(comparer.rest.rows, fetch))
-        return rows
 
     # -- asking -----------------------------------------------------------------------------------------------------
 

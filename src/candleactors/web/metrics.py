@@ -122,6 +122,7 @@ def _families(now: Measures) -> Iterator[Metric]:
     yield from _readers(now)
     yield from _store(now)
     yield from _retention(now)
+    yield from _upkeep(now)
 
 
 def _feed(now: Measures) -> Iterator[Metric]:
@@ -246,6 +247,21 @@ def _retention(now: Measures) -> Iterator[Metric]:
     text = "1 unless old candles could not be deleted last time; absent where all are kept."
     yield _gauge("retention_healthy", text, (), healthy)
     yield _counter("retention_pruned_rows", "Candles deleted because they were too old to be kept.", (), pruned)
+
+
+def _upkeep(now: Measures) -> Iterator[Metric]:
+    kinds = {("backfill",): now.status.backfill, ("repair",): now.status.repair}
+    labels = ("kind",)
+    healthy = {kind: found.error is None for kind, found in kinds.items()}
+    yield _gauge("upkeep_healthy", "1 unless the last round for history could not be done.", labels, healthy)
+    rounds = {kind: found.rounds for kind, found in kinds.items()}
+    yield _counter("upkeep_rounds", "Rounds done for history.", labels, rounds)
+    candles = {kind: found.candles for kind, found in kinds.items()}
+    yield _counter("upkeep_candles", "Candles that they stored or corrected.", labels, candles)
+    outages = {kind: found.outages for kind, found in kinds.items()}
+    yield _counter("upkeep_outages", "Intervals for which they found that the venue has nothing.", labels, outages)
+    failed = {kind: found.failed for kind, found in kinds.items()}
+    yield _counter("upkeep_failures", "Streams that they gave up for the time being.", labels, failed)
 
 
 _Labels = TypeVar("_Labels", bound=tuple[str, ...])
