@@ -48,6 +48,16 @@ def test_whatever_was_asked_for_is_done_once(steps: list[tuple[Stream, int | Non
         assert errand.ended_ms is not None
 
 
+def test_what_is_not_stored_is_an_errand_of_its_own() -> None:
+    errands = Errands()
+    whole, lacking = errands.ask(STREAMS[0], 3), errands.ask(STREAMS[0], 3, lacking=True)
+    assert whole is not lacking
+    assert errands.ask(STREAMS[0], 5, lacking=True) is lacking
+    assert errands.ask(STREAMS[0], 1, lacking=True) is lacking
+    assert (whole.start_ms, lacking.start_ms) == (3, 1)
+    assert errands.ask(STREAMS[0], None, lacking=True) not in (whole, lacking)
+
+
 def test_what_has_no_turn_yet_can_be_given_up() -> None:
     errands = Errands()
     first, second = errands.ask(STREAMS[0], None), errands.ask(STREAMS[1], None)

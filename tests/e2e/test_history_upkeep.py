@@ -25,7 +25,7 @@ from candleactors.stores.sqlite import open_sqlite
 M1, H1 = Timeframe("1m"), Timeframe("1h")
 VENUES = ("binance-spot", "bybit-spot", "okx", "bitfinex")
 OUTAGE = Outage(EPOCH - 9 * HOUR_MS - 17_000, EPOCH - 6 * HOUR_MS + 23_000)
-HALF_A_DAY = HistorySettings(depth_days=0.5)
+HALF_A_DAY = HistorySettings(depth_days=0.5, repair_interval_s=1_800)
 
 
 class Requests:
@@ -106,10 +106,14 @@ async def test_holes_are_mended_whenever_they_came(venue: str, autojump_clock: o
         rows = await feed.history(stream)
         for first in (30, 200, len(rows) - 200):
             forget(world.path, stream, rows[first].open_time_ms, rows[first + 7].open_time_ms)
+        hour = Stream(venue, stream.symbol, H1)
+        hours = await feed.history(hour)
+        assert forget(world.path, hour, hours[2].open_time_ms, hours[4].open_time_ms) == 2
         await rounds(feed, "repair", 2)
+        assert values((await feed.history(hour))[: len(hours)]) == values(hours)
         found = await feed.history(stream, rows[0].open_time_ms, rows[-1].open_time_ms)
         assert values(found) == values(rows)
-        assert feed.status().repair.candles >= 21
+        assert feed.status().repair.candles >= 23
         assert {revision.candle.open_time_ms for revision in reader.revisions} >= {
             rows[each].open_time_ms for each in range(200, 207)
         }

@@ -310,6 +310,21 @@ class Sync:
                 await self._hand_in(source, history=untold)
         await self._hand_in(source, renew_ms=source.timeframe.previous_open(oldest_ms))
 
+    async def remake(self, source: Stream) -> int:
+        """Store what derives from `source` and lies in holes that nobody noted, so that nobody was told; return how
+        many candles that is. What a `TransientError` cuts short is for the next call."""
+        store, made = self._deps.store, 0
+        for stream in self._deps.interest.derived(self._venue).get(source, ()):
+            found = holes(stream, await store.covered(stream), await self._stored_gaps(stream))
+            for span in (hole.stretch for hole in found if hole.reason is HoleReason.UNNOTED):
+                read = partial(store.candles, source)
+                derived = derived_history(read, source, [stream.timeframe], span.start_ms, span.until_ms)
+                async with aclosing(derived) as batches:
+                    async for candles in batches:
+                        await self._hand_in(source, history=candles)
+                        made += len(candles)
+        return made
+
     async def _derived_since_ms(self, source: Stream) -> dict[Stream, int]:
         """Return when the oldest stored interval opens of each stream that is made from `source`."""
         since_ms = {}

@@ -37,13 +37,14 @@ class Upkeep:
         Raises `StoreUnavailable`; what was not done is for the next call.
         """
         now_ms = self._parts.clock.wall_ms()
+        since_ms = now_ms - DAY_MS if self._looked_ms is None else self._looked_ms
         asked: list[Errand] = []
         for venue, stream in self._streams():
             first_ms = self._reach_ms(stream, now_ms)
             if first_ms is not None and await self._is_shorter(venue, stream, first_ms):
                 asked.append(venue.sync.ask(stream, first_ms, lacking=True))
-            elif await self._has_holes(stream, self._looked_ms):
-                asked.append(venue.sync.ask(stream, self._looked_ms, lacking=True))
+            elif (hole_ms := await self._oldest_hole_ms(stream, since_ms)) is not None:
+                asked.append(venue.sync.ask(stream, hole_ms, lacking=True))
         await self._finish("backfill", self.backfilled, asked)
         self._looked_ms = now_ms - _LOOK_BACK_MS
 
@@ -57,10 +58,12 @@ class Upkeep:
         since_ms = now_ms - interval_ms if self._compared_ms is None else self._compared_ms
         asked: list[Errand] = []
         for venue, stream in self._streams():
-            if await self._has_holes(stream, None):
+            if await self._oldest_hole_ms(stream, None) is not None:
                 asked.append(venue.sync.ask(stream, None, lacking=True))
             asked.append(venue.sync.ask(stream, since_ms))
         await self._finish("repair", self.repaired, asked)
+        for venue, stream in self._streams():
+            self.repaired.candles += await venue.sync.remake(stream)
         self._compared_ms = now_ms
 
     async def _finish(self, what: str, counters: UpkeepCounters, asked: Iterable[Errand]) -> None:
@@ -100,9 +103,13 @@ class Upkeep:
         first_ms = stream.timeframe.next_open(stream.timeframe.floor(max(first_ms, begins_ms) - 1))
         return bool(oldest) and oldest[0].open_time_ms > first_ms
 
-    async def _has_holes(self, stream: Stream, since_ms: int | None) -> bool:
+    async def _oldest_hole_ms(self, stream: Stream, since_ms: int | None) -> int | None:
+        """Return when the first hole opens that is to be mended and ends at `since_ms` or later; ``None`` if none."""
         store = self._parts.store
         found = holes(stream, await store.covered(stream, since_ms), await store.gaps(stream))
-        return any(
-            hole.reason is not HoleReason.CONFIRMED and (since_ms is None or hole.last_ms >= since_ms) for hole in found
-        )
+        opens = [
+            hole.first_ms
+            for hole in found
+            if hole.reason is not HoleReason.CONFIRMED and (since_ms is None or hole.last_ms >= since_ms)
+        ]
+        return min(opens, default=None)
