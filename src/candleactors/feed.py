@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -113,13 +114,17 @@ class Feed:
             ChildSpec("registry", parts.interest.run),
             venue_tree.spec("venues"),
             *([service_tree.spec("services")] if serving else []),
-            ChildSpec("history-backfill", self._backfilling.run),
-            ChildSpec("history-repair", self._repairing.run),
+            *([ChildSpec("history-backfill", self._backfilling.run)] if settings.history.backfill_interval_s else []),
+            *([ChildSpec("history-repair", self._repairing.run)] if settings.history.repair_interval_s else []),
             *([ChildSpec("retention", self._pruning.run)] if settings.retention.days else []),
         )
 
-    def _periodic(self, name: str, job: Callable[[], Awaitable[None]], interval_s: float, first_s: float) -> Periodic:
+    def _periodic(
+        self, name: str, job: Callable[[], Awaitable[None]], interval_s: float | None, first_s: float
+    ) -> Periodic:
         parts = self._parts
+        if interval_s is None:
+            interval_s = math.inf
         return Periodic(
             job,
             interval_s=interval_s,

@@ -247,10 +247,10 @@ class HistorySettings:
 
     depth_days: float | None = field(default=None, validator=optional(over(0)))
     """How far back every stream is to reach; ``None``: to where it began. Never further than it is kept."""
-    backfill_interval_s: float = field(default=900.0, validator=over(0))
-    """Between two times that history is made to reach so far, and new holes in it are mended."""
-    repair_interval_s: float = field(default=21_600.0, validator=over(0))
-    """Between two times that every hole is mended, and what was stored since the last time compared with the venue."""
+    backfill_interval_s: float | None = field(default=900.0, validator=optional(over(0)))
+    """Between two times that history is made to reach so far, and new holes in it are mended; ``None``: never."""
+    repair_interval_s: float | None = field(default=21_600.0, validator=optional(over(0)))
+    """Between two times that all holes are mended, and what is new is compared with the venue; ``None``: never."""
 
 
 @frozen

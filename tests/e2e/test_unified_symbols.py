@@ -67,7 +67,7 @@ async def test_symbols_wait_for_a_venue_that_gives_no_list(autojump_clock: objec
 
 
 async def test_an_unknown_symbol_is_told_with_the_nearest(autojump_clock: object, tmp_path: Path) -> None:
-    async with open_world(tmp_path, spot("BTC/USDT", frames=("1m",))) as world, world.feed() as feed:
+    async with open_world(tmp_path, spot("BTCUSDT", frames=("1m",))) as world, world.feed() as feed:
         feed.watch([f"{SPOT}:BTC/USTD:1m"], owner="early")
         await trio.sleep(5)
         (line,) = world.log.named("stream parked")

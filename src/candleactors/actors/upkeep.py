@@ -54,7 +54,7 @@ class Upkeep:
         Raises `StoreUnavailable`; what was not done is for the next call.
         """
         now_ms = self._parts.clock.wall_ms()
-        interval_ms = round(self._parts.settings.history.repair_interval_s * 1000)
+        interval_ms = round((self._parts.settings.history.repair_interval_s or 0.0) * 1000)
         since_ms = now_ms - interval_ms if self._compared_ms is None else self._compared_ms
         asked: list[Errand] = []
         for venue, stream in self._streams():

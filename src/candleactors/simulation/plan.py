@@ -11,6 +11,7 @@ from attrs.validators import ge, gt
 
 from candleactors.model import DAY_MS, HOUR_MS, MINUTE_MS, Stream, Timeframe
 from candleactors.settings import (
+    HistorySettings,
     RepairSettings,
     Settings,
     SubscriberSettings,
@@ -172,6 +173,8 @@ def draw(seed: int, scale: Scale | None = None) -> Plan:
     rules = _manners(Random(f"{seed} manners"), rules)
     settings = Settings(
         venues=venues,
+        # A second line of defence, which would mend behind the judge's back what the first one loses.
+        history=HistorySettings(backfill_interval_s=None, repair_interval_s=None),
         repair=RepairSettings(
             verify_interval_s=240.0, history=rng.choice((0, 5, 8, 200)), deadline_s=rng.choice((10.0, 30.0, 150.0))
         ),
