@@ -177,8 +177,9 @@ async def test_without_a_depth_only_holes_are_mended(autojump_clock: object, tmp
             rows = await feed.history(stream)
             forget(world.path, stream, rows[50].open_time_ms, rows[60].open_time_ms)
             await rounds(feed, "backfill", 1)
+            await rounds(feed, "repair", 1)
             found = await feed.history(stream)
-            assert found[0] == rows[0]
+            assert found[0] == rows[0], "neither kind of round makes history longer"
             assert values(found[: len(rows)]) == values(rows)
         async with open_sqlite(world.path, threaded=False, read_only=True) as store:
             assert len(await store.covered(stream)) == 1

@@ -60,7 +60,9 @@ class Upkeep:
         for venue, stream in self._streams():
             if await self._oldest_hole_ms(stream, None) is not None:
                 asked.append(venue.sync.ask(stream, None, lacking=True))
-            asked.append(venue.sync.ask(stream, since_ms))
+            # To compare what is older than all that is stored would be to fetch it.
+            for oldest in await self._parts.store.candles(stream, limit=1):
+                asked.append(venue.sync.ask(stream, max(since_ms, oldest.open_time_ms)))
         await self._finish("repair", self.repaired, asked)
         for venue, stream in self._streams():
             self.repaired.candles += await venue.sync.remake(stream)
