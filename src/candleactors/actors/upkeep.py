@@ -61,8 +61,8 @@ class Upkeep:
             if await self._oldest_hole_ms(stream, None) is not None:
                 asked.append(venue.sync.ask(stream, None, lacking=True))
             # To compare what is older than all that is stored would be to fetch it.
-            for oldest in await self._parts.store.candles(stream, limit=1):
-                asked.append(venue.sync.ask(stream, max(since_ms, oldest.open_time_ms)))
+            if oldest := await self._parts.store.candles(stream, limit=1):
+                asked.append(venue.sync.ask(stream, max(since_ms, oldest[0].open_time_ms)))
         await self._finish("repair", self.repaired, asked)
         for venue, stream in self._streams():
             self.repaired.candles += await venue.sync.remake(stream)
