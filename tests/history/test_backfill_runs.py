@@ -61,6 +61,7 @@ async def test_the_whole_history_of_a_venue(venue: str, autojump_clock: object, 
             else:
                 # What has no trade after it yet may as well be the end of the symbol.
                 last_ms = max(values(stored))
+                assert stored[-1].source is Source.REST
                 assert values(stored) == {at: each for at, each in expected.items() if at <= last_ms}
                 assert all(each[4] == 0 for at, each in expected.items() if at > last_ms)
             assert report.new == len(stored)
