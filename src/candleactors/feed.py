@@ -103,7 +103,14 @@ class Feed:
         storing = [ChildSpec("store-writer", parts.store_writer.run, shutdown_s=settings.supervision.drain_s)]
         if isinstance(parts.store, BufferedStore):
             backoff = Backoff(settings.backoff, parts.rng.random)
-            drain = StoreDrain(parts.store, settings.store, backoff, parts.journal.left_on_disk)
+            drain = StoreDrain(
+                parts.store,
+                settings.store,
+                backoff,
+                # What began without the database may have left a hole, and know nothing of earlier corrections.
+                on_drained=self._repairing.ask,
+                on_left=parts.journal.left_on_disk,
+            )
             # Before the writer, so that it stops after it.
             storing.insert(0, ChildSpec("store-drain", drain.run, shutdown_s=settings.supervision.drain_s))
         self.tree = parts.supervisor(

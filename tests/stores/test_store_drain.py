@@ -34,13 +34,15 @@ class Context:
 async def draining(
     database: Database, folder: Path, left: list[int], **changes: Any
 ) -> AsyncIterator[tuple[BufferedStore, Context]]:
-    context = Context()
+    context, drained = Context(), trio.Event()
     async with buffering(database, folder, **changes) as store, trio.open_nursery() as nursery:
         backoff = Backoff(BackoffSettings(initial_s=1, jitter=0), lambda: 0.0)
-        drain = StoreDrain(store, settings_for(folder, **changes), backoff, left.append)
+        drain = StoreDrain(store, settings_for(folder, **changes), backoff, on_drained=drained.set, on_left=left.append)
         nursery.start_soon(drain.run, context)
         yield store, context
         context.stopping.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert drained.is_set() == bool(database.written), "whoever is to look after a drain is told"
 
 
 async def test_it_looks_ever_less_often_and_at_least_every_five_seconds(autojump_clock: object, tmp_path: Path) -> None:

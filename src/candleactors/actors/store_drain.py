@@ -27,9 +27,17 @@ class StoreDrain:
     """
 
     def __init__(
-        self, store: BufferedStore, settings: StoreSettings, backoff: Backoff, on_left: Callable[[int], None]
+        self,
+        store: BufferedStore,
+        settings: StoreSettings,
+        backoff: Backoff,
+        *,
+        on_drained: Callable[[], None],
+        on_left: Callable[[int], None],
     ) -> None:
-        """`on_left` is told at a stop how many rows stay on disk, if any do."""
+        """`on_drained` is called each time the last row has gone from the disk to the database; `on_left` is told at a
+        stop how many rows stay on disk, if any do."""
+        self._on_drained = on_drained
         self._on_left = on_left
         self._store = store
         self._settings = settings
@@ -57,6 +65,8 @@ class StoreDrain:
         except StoreUnavailable:
             return min(self._backoff.failed(), MOST_S)
         self._backoff.reset()
+        if rows and not self._store.buffered:
+            self._on_drained()
         now_s = trio.current_time()
         self._pace.note(now_s, rows)
         return self._pace.wait_s(now_s)
