@@ -43,6 +43,9 @@ class Server:
         self.folder = folder
         self._fsync = "on" if durable else "off"
         self._bin = bin
+        found = subprocess.run([bin / "pg_config", "--pkglibdir"], capture_output=True, text=True, check=True)
+        self.has_timescale = (Path(found.stdout.strip()) / "timescaledb.so").exists()
+        """Whether databases can have the extension TimescaleDB."""
         self._numbers = count(1)
         # The server refuses to be root.
         self._user = _unprivileged() if os.getuid() == 0 else None
@@ -58,6 +61,8 @@ class Server:
             f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync={self._fsync} "
             "-c max_connections=50 -c restart_after_crash=on -c timezone=Asia/Kolkata"
         )
+        if self.has_timescale:
+            options += " -c shared_preload_libraries=timescaledb -c timescaledb.telemetry_level=off"
         self._run("pg_ctl", "-w", "-l", self.folder / "log", "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:

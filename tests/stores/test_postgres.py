@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +13,7 @@ from postgres_server import Database
 from store_conformance import Opened, StoreConformance
 from stored_candles import OTHER, START_MS, STREAM, candle, gap
 
-from candleactors.stores.postgres import Patience, PostgresStore, migrations, open_postgres, timescale
+from candleactors.stores.postgres import Patience, PostgresStore, open_postgres
 
 pytest_plugins = ["postgres_fixtures"]
 
@@ -194,67 +193,6 @@ async def test_a_reader_who_takes_long_is_not_waited_for(database: Database) -> 
             analyst.execute("COMMIT")
         await store.reclaim()
         assert partitions_of(database) == {"candle_2023_12": 2}
-
-
-async def test_where_timescaledb_is_installed_empty_chunks_are_dropped() -> None:
-    """There is no TimescaleDB here: this shows what would be run, and not that it works."""
-    first, second = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 8))
-    run: list[str] = []
-
-    class Connection:
-        def transaction(self) -> nullcontext[None]:
-            run.append("BEGIN")
-            return nullcontext()
-
-        def execute(self, query: str, parameters: Sequence[object] = ()) -> Connection:
-            run.append(" ".join([*query.split(), *map(str, parameters)]))
-            return self
-
-        def fetchall(self) -> list[tuple[datetime, datetime]]:
-            return [(first, second), (second, second + timedelta(days=7))]
-
-        def fetchone(self) -> tuple[()] | None:
-            return () if "01-08 00:00:00+00:00 2026" in run[-1] else None
-
-    timescale.drop_empty(Connection())  # type: ignore[arg-type]  # all of it that is used
-    turn = [f"SELECT pg_advisory_xact_lock(%s) {0x63616E64}", "SET LOCAL lock_timeout = '200ms'"]
-    turn = ["BEGIN", *turn, "SET LOCAL statement_timeout = '1s'"]
-    look = "SELECT FROM market_data.candle WHERE open_time >= %s AND open_time < %s LIMIT 1"
-    assert run == [
-        "SELECT range_start, range_end FROM timescaledb_information.chunks "
-        "WHERE hypertable_schema = 'market_data' AND hypertable_name = 'candle' ORDER BY range_start",
-        *turn,
-        f"{look} 2026-01-01 00:00:00+00:00 2026-01-08 00:00:00+00:00",
-        "SELECT drop_chunks('market_data.candle', newer_than => %s::timestamptz, older_than => %s::timestamptz) "
-        "2026-01-01 00:00:00+00:00 2026-01-08 00:00:00+00:00",
-        *turn,
-        f"{look} 2026-01-08 00:00:00+00:00 2026-01-15 00:00:00+00:00",
-    ]
-
-
-async def test_where_timescaledb_is_installed_candles_are_a_hypertable() -> None:
-    """There is no TimescaleDB here: this shows what would be run, and not that it works."""
-
-    class Connection:
-        def execute(self, query: str) -> Connection:
-            assert "pg_extension" in query
-            return self
-
-        def fetchone(self) -> tuple[str]:
-            return ("2.17.2",)
-
-    [to_first, *_] = migrations.MIGRATIONS
-    statements = [" ".join(statement.split()) for statement in to_first(Connection())]  # type: ignore[arg-type]  # all of it that is used
-    [table] = [index for index, statement in enumerate(statements) if "CREATE TABLE market_data.candle " in statement]
-    assert "PARTITION BY" not in statements[table]
-    assert "PRIMARY KEY (venue, symbol, timeframe, open_time)" in statements[table]
-    assert statements[table + 1 : table + 4] == [
-        "SELECT create_hypertable( 'market_data.candle', 'open_time', chunk_time_interval => INTERVAL '7 days', "
-        "create_default_indexes => false )",
-        "ALTER TABLE market_data.candle SET ( timescaledb.compress, "
-        "timescaledb.compress_segmentby = 'venue, symbol, timeframe', timescaledb.compress_orderby = 'open_time' )",
-        "SELECT add_compression_policy('market_data.candle', compress_after => INTERVAL '30 days')",
-    ]
 
 
 async def test_a_table_that_is_not_partitioned_needs_no_partitions(database: Database) -> None:
