@@ -17,9 +17,9 @@ PEERS = ("cryptofeed", "unicorn-binance-websocket-api")
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed package; arguments after ``--`` go to pytest."""
-    session.install(".[test,truth]")
-    session.run("pytest", *session.posargs)
+    """Run the tests against the installed package, on every core; arguments after ``--`` go to pytest."""
+    session.install(".[test,truth]", "pytest-xdist>=3.6")
+    session.run("pytest", "--numprocesses", "auto", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
