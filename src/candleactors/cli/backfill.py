@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from candleactors.cli.historical import run_history
+from candleactors.cli.historical import of_share, run_history
 from candleactors.cli.selection import Selection, of_streams, settings_of
 from candleactors.cli.venues import load_codec
 from candleactors.history import Wanted
@@ -16,13 +16,7 @@ from candleactors.settings import Settings, VenueSettings
 
 @click.command()
 @of_streams
-@click.option(
-    "--share",
-    type=click.FloatRange(0.01, 1),
-    default=0.5,
-    show_default=True,
-    help="Of each venue's REST budget; the rest is for a feed.",
-)
+@of_share
 def backfill(
     venues: tuple[str, ...],
     symbols: tuple[str, ...],
@@ -52,7 +46,6 @@ def backfill(
         raise click.UsageError("--from is missing: how far back, such as --from 2026-01-01")
     settings = settings_of(store, config)
     wanted = _wanted(Selection(venues, symbols, timeframes), settings)
-
     return run_history(settings, share, lambda run, _: run.backfill(wanted, start, end))
 
 

@@ -19,6 +19,15 @@ from candleactors.stores.base import Archive
 _BUSY_TIMEOUT_S = 30.0
 _FAILED = 1
 
+of_share = click.option(
+    "--share",
+    type=click.FloatRange(0.01, 1),
+    default=0.5,
+    show_default=True,
+    help="Of each venue's REST budget; the rest is for a feed.",
+)
+"""Adds the option of how much of a venue's budget a run may spend."""
+
 
 def run_history(settings: Settings, share: float, work: Callable[[History, Archive], Awaitable[None]]) -> int:
     """Do `work` over the store of `settings` and tell what was done; return the exit status.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from candleactors.cli.historical import run_history
+from candleactors.cli.historical import of_share, run_history
 from candleactors.cli.selection import Selection, of_streams, settings_of
 from candleactors.history import History
 from candleactors.model import Timeframe
@@ -17,13 +17,7 @@ from candleactors.stores.base import Archive
 @of_streams
 @click.option("--again", is_flag=True, help="Ask for known outages of the venue too.")
 @click.option("--compare", is_flag=True, help="Compare what is stored from --from on with the venue, and correct it.")
-@click.option(
-    "--share",
-    type=click.FloatRange(0.01, 1),
-    default=0.5,
-    show_default=True,
-    help="Of each venue's REST budget; the rest is for a feed.",
-)
+@of_share
 def repair(
     venues: tuple[str, ...],
     symbols: tuple[str, ...],
