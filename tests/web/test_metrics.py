@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-import yaml  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]  # it comes without types
 from attrs import asdict
 from e2e_world import EPOCH, SPOT, USDM, open_world, spot, usdm
 from prometheus_client.metrics_core import Metric

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import IO, Any, Final
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it comes without types
 from attrs import define, field
 
 from candleactors.columnar.column import Column

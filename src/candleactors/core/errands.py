@@ -59,9 +59,8 @@ class Errands:
     def ask(self, stream: Stream, start_ms: int | None, lacking: bool = False) -> Errand:
         """Return the errand that compares `stream` from `start_ms` on: one that does so already, or a new one.
 
-        With `lacking`, one that asks for what is not stored.
-
-        One that waits for its turn is made longer; one that is being done is waited for.
+        With `lacking` it asks only for what is not stored. One that waits for its turn is made longer; one that is
+        being done is waited for.
         """
         for errand in [*([self.current] if self.current else []), *self._waiting]:
             if errand.covers(stream, start_ms, lacking):

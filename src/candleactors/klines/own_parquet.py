@@ -29,8 +29,8 @@ def parquet_lines(file: IO[bytes], path: str) -> Iterator[Line]:
     Raises `MalformedFile` for what is damaged or not of our own making, and `ConfigError` where pyarrow is missing.
     """
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it comes without types
     except ModuleNotFoundError:
         raise ConfigError("Parquet needs pyarrow: pip install 'candleactors[parquet]'", source=path) from None
     try:
